@@ -1,0 +1,131 @@
+//! BLAKE3-256: what makes two contents the same.
+//!
+//! A hash of a file is the plain BLAKE3 of its bytes, so that `b3sum` prints what the index says. A hash over several things is made by
+//! [`Parts`], which labels and length-prefixes each of them, so that no two lists collide by concatenation. Knows nothing of what it
+//! hashes. Invariant: 64 lower-case hexadecimal digits in text form, nothing else is accepted.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A BLAKE3-256 hash. Its text form is 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash([u8; 32]);
+
+/// A text that is not a [`Hash`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a BLAKE3-256 hash: expected 64 lower-case hexadecimal digits")]
+pub struct ParseHashError;
+
+impl Hash {
+    /// Returns the hash of `bytes`, as `b3sum` prints it.
+    pub fn of(bytes: &[u8]) -> Self {
+        Hash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Returns the first 12 digits, for people.
+    pub fn short(&self) -> String {
+        self.to_string().chars().take(12).collect()
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&blake3::Hash::from(self.0).to_hex())
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hash({self})")
+    }
+}
+
+impl FromStr for Hash {
+    type Err = ParseHashError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let canonical = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !canonical {
+            return Err(ParseHashError);
+        }
+        blake3::Hash::from_hex(text).map(|hash| Hash(*hash.as_bytes())).map_err(|_| ParseHashError)
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A hash over labelled parts, in the order in which they are added.
+///
+/// `context` separates uses: the same parts under two contexts give two unrelated hashes. Use one fixed sentence for each use,
+/// for example `"manifest index root 1"`.
+pub struct Parts(blake3::Hasher);
+
+impl Parts {
+    /// Starts a hash for one use.
+    pub fn new(context: &'static str) -> Self {
+        Parts(blake3::Hasher::new_derive_key(context))
+    }
+
+    /// Adds one part under a label. Label and part are length-prefixed.
+    pub fn add(&mut self, label: &str, part: &[u8]) -> &mut Self {
+        for bytes in [label.as_bytes(), part] {
+            let length = u64::try_from(bytes.len()).expect("a length in memory fits 64 bits");
+            self.0.update(&length.to_le_bytes());
+            self.0.update(bytes);
+        }
+        self
+    }
+
+    /// Returns the hash of what was added so far.
+    pub fn finish(&self) -> Hash {
+        Hash(*self.0.finalize().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_is_b3sums_and_round_trips() {
+        let hash = Hash::of(b"");
+        assert_eq!(hash.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.short(), "af1349b9f5f9");
+    }
+
+    #[test]
+    fn other_text_forms_are_refused() {
+        let upper = Hash::of(b"").to_string().to_uppercase();
+        for text in ["", "af13", &upper, &"g".repeat(64), &"0".repeat(65)] {
+            assert_eq!(text.parse::<Hash>(), Err(ParseHashError), "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_do_not_collide_by_concatenation() {
+        let of = |parts: &[(&str, &[u8])]| {
+            let mut hash = Parts::new("test");
+            for (label, part) in parts {
+                hash.add(label, part);
+            }
+            hash.finish()
+        };
+        assert_ne!(of(&[("a", b"bc")]), of(&[("ab", b"c")]));
+        assert_ne!(of(&[("a", b"b"), ("c", b"d")]), of(&[("a", b"bcd")]));
+        assert_ne!(of(&[]), Parts::new("other test").finish());
+    }
+}

@@ -1,0 +1,327 @@
+//! `_gen/<env>/index.json`: what an environment consists of, by hash.
+//!
+//! One entry a service, sorted, one field a line, no time, no commit and no hash over the whole: two branches that change two different
+//! services merge under plain git without a conflict. Whoever needs one hash for the environment computes it ([`Index::root`]).
+//!
+//! Knows no file system: texts in, texts out, and the paths under which they are kept. Invariant: `parse(to_json(i)) == i`, and
+//! `to_json` gives the same bytes for the same index. A field that this version does not know is refused, because it could change what
+//! the others mean; a change of meaning gets a new [`FORMAT`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::hash::{Hash, Parts};
+use crate::object::{DNS_LABEL_RULE, is_dns_label};
+
+/// The format that this version reads and writes.
+pub const FORMAT: u32 = 1;
+
+/// Folder of everything generated, from the root of the repository.
+pub const ROOT: &str = "_gen";
+
+/// One environment: its services by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Name of the environment, a DNS label.
+    pub environment: String,
+    /// Services by name (DNS labels). May be empty: an environment from which everything was removed.
+    pub services: BTreeMap<String, Entry>,
+}
+
+/// One service of one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Name of the chart that rendered it.
+    pub chart: String,
+    /// BLAKE3-256 of `resources.yaml`.
+    pub content: Hash,
+    /// BLAKE3-256 over everything the render read.
+    pub inputs: Hash,
+    /// Number of objects in `resources.yaml`.
+    pub objects: usize,
+    /// How to sync it, where that is not the default.
+    #[serde(default, skip_serializing_if = "Sync::is_default")]
+    pub sync: Sync,
+    /// The service's version.
+    pub version: String,
+}
+
+/// How `syncd` is to treat a service: the effective `sync.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Sync {
+    /// Services of the same environment that must be ready before this one is applied; sorted. Default: none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<String>,
+    /// Whether objects that are no longer generated are deleted. Default: true.
+    #[serde(skip_serializing_if = "is_true")]
+    pub prune: bool,
+    /// How long to wait for readiness, in seconds. Default: 600.
+    #[serde(skip_serializing_if = "is_default_timeout")]
+    pub timeout_seconds: u64,
+    /// Services of a lower wave are ready before this one is applied. Default: 0.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub wave: i32,
+}
+
+const TIMEOUT_SECONDS_DEFAULT: u64 = 600;
+
+impl Default for Sync {
+    fn default() -> Self {
+        Sync { depends_on: Vec::new(), prune: true, timeout_seconds: TIMEOUT_SECONDS_DEFAULT, wave: 0 }
+    }
+}
+
+impl Sync {
+    /// Tells whether nothing was set.
+    pub fn is_default(&self) -> bool {
+        *self == Sync::default()
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(wave: &i32) -> bool {
+    *wave == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_default_timeout(seconds: &u64) -> bool {
+    *seconds == TIMEOUT_SECONDS_DEFAULT
+}
+
+/// Why an index is not to be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// Not JSON, a missing or unknown field, a service named twice.
+    #[error("not an index")]
+    Syntax(#[source] serde_json::Error),
+    /// Written by a version that means something else by its fields.
+    #[error("index format {found} is unknown; this version reads format {FORMAT}")]
+    Format {
+        /// The format it names.
+        found: u64,
+    },
+    /// The index of another environment.
+    #[error("the index is of environment `{found}`, not of `{expected}`")]
+    Environment {
+        /// The environment it names.
+        found: String,
+        /// The environment that was asked for.
+        expected: String,
+    },
+    /// A name that could not be a path or a label.
+    #[error("`{name}` is not a valid service name: {DNS_LABEL_RULE}")]
+    ServiceName {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Index {
+    /// Reads the index of `environment`.
+    ///
+    /// # Errors
+    /// See [`IndexError`]; on any of them the caller keeps what it had.
+    pub fn parse(bytes: &[u8], environment: &str) -> Result<Self, IndexError> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u64,
+        }
+        let header: Header = serde_json::from_slice(bytes).map_err(IndexError::Syntax)?;
+        if header.format != u64::from(FORMAT) {
+            return Err(IndexError::Format { found: header.format });
+        }
+        let file: File = serde_json::from_slice(bytes).map_err(IndexError::Syntax)?;
+        if file.environment != environment {
+            return Err(IndexError::Environment { found: file.environment, expected: environment.to_owned() });
+        }
+        if let Some(name) = file.services.keys().find(|name| !is_dns_label(name)) {
+            return Err(IndexError::ServiceName { name: name.clone() });
+        }
+        Ok(Index { environment: file.environment, services: file.services })
+    }
+
+    /// Returns the text of `index.json`.
+    pub fn to_json(&self) -> String {
+        let file = File { environment: self.environment.clone(), format: FORMAT, services: self.services.clone() };
+        let mut text = serde_json::to_string_pretty(&file).expect("an index has string keys only");
+        text.push('\n');
+        text
+    }
+
+    /// Returns the one hash of the environment: over every service and all that its entry says.
+    pub fn root(&self) -> Hash {
+        let mut parts = Parts::new("manifest index root 1");
+        parts.add("environment", self.environment.as_bytes());
+        for (name, entry) in &self.services {
+            let entry = serde_json::to_string(entry).expect("an entry has string keys only");
+            parts.add(name, entry.as_bytes());
+        }
+        parts.finish()
+    }
+
+    /// Returns the path of an environment's index, from the root of the repository.
+    pub fn path(environment: &str) -> String {
+        format!("{ROOT}/{environment}/index.json")
+    }
+
+    /// Returns the path of a service's manifests, from the root of the repository.
+    pub fn resources_path(environment: &str, service: &str) -> String {
+        format!("{ROOT}/{environment}/{service}/resources.yaml")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    environment: String,
+    format: u32,
+    #[serde(deserialize_with = "unique")]
+    services: BTreeMap<String, Entry>,
+}
+
+/// Reads a map and refuses a key that comes twice: the likely result of a bad merge.
+fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Entry>, D::Error> {
+    struct Unique;
+    impl<'de> Visitor<'de> for Unique {
+        type Value = BTreeMap<String, Entry>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("services by name")
+        }
+
+        fn visit_map<M: MapAccess<'de>>(self, mut access: M) -> Result<Self::Value, M::Error> {
+            let mut services = BTreeMap::new();
+            while let Some((name, entry)) = access.next_entry::<String, Entry>()? {
+                if services.contains_key(&name) {
+                    return Err(serde::de::Error::custom(format_args!("service `{name}` is listed twice")));
+                }
+                services.insert(name, entry);
+            }
+            Ok(services)
+        }
+    }
+    deserializer.deserialize_map(Unique)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Index {
+        let entry = |version: &str, sync: Sync| Entry {
+            chart: "generic".to_owned(),
+            content: Hash::of(version.as_bytes()),
+            inputs: Hash::of(b"inputs"),
+            objects: 6,
+            sync,
+            version: version.to_owned(),
+        };
+        let late = Sync { wave: 1, depends_on: vec!["app1".to_owned()], ..Sync::default() };
+        let services = [("app1", entry("1.0", Sync::default())), ("app2", entry("2.0", late))];
+        Index {
+            environment: "staging".to_owned(),
+            services: services.map(|(name, entry)| (name.to_owned(), entry)).into(),
+        }
+    }
+
+    #[test]
+    fn one_field_a_line_and_nothing_that_is_the_default() {
+        let hash = |text: &str| Hash::of(text.as_bytes());
+        let expected = format!(
+            r#"{{
+  "environment": "staging",
+  "format": 1,
+  "services": {{
+    "app1": {{
+      "chart": "generic",
+      "content": "{}",
+      "inputs": "{}",
+      "objects": 6,
+      "version": "1.0"
+    }},
+    "app2": {{
+      "chart": "generic",
+      "content": "{}",
+      "inputs": "{}",
+      "objects": 6,
+      "sync": {{
+        "dependsOn": [
+          "app1"
+        ],
+        "wave": 1
+      }},
+      "version": "2.0"
+    }}
+  }}
+}}
+"#,
+            hash("1.0"),
+            hash("inputs"),
+            hash("2.0"),
+            hash("inputs"),
+        );
+        assert_eq!(example().to_json(), expected);
+    }
+
+    #[test]
+    fn reading_back_gives_the_same() {
+        let index = example();
+        assert_eq!(Index::parse(index.to_json().as_bytes(), "staging").expect("valid"), index);
+        let empty = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
+        assert_eq!(Index::parse(empty.to_json().as_bytes(), "staging").expect("valid"), empty);
+        assert_ne!(index.root(), empty.root());
+    }
+
+    #[test]
+    fn the_root_depends_on_every_field() {
+        let root = example().root();
+        let changed = |change: fn(&mut Entry)| {
+            let mut index = example();
+            change(index.services.get_mut("app1").expect("there"));
+            index.root()
+        };
+        let changes: [fn(&mut Entry); 4] = [
+            |entry| entry.content = Hash::of(b"x"),
+            |entry| entry.version = "x".to_owned(),
+            |entry| entry.sync.prune = false,
+            |entry| entry.objects = 7,
+        ];
+        for change in changes {
+            assert_ne!(changed(change), root);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_trusted_is_refused() {
+        let refuse = |text: &str| {
+            let error = Index::parse(text.as_bytes(), "staging").expect_err("refused");
+            let source = std::error::Error::source(&error).map(|s| format!(": {s}")).unwrap_or_default();
+            format!("{error}{source}")
+        };
+        let good = example().to_json();
+        assert_eq!(
+            refuse(&good.replace("\"staging\"", "\"production\"")),
+            "the index is of environment `production`, not of `staging`"
+        );
+        assert_eq!(
+            refuse(&good.replace("\"format\": 1", "\"format\": 2")),
+            "index format 2 is unknown; this version reads format 1"
+        );
+        assert!(refuse(&good.replace("\"objects\"", "\"things\"")).contains("unknown field `things`"));
+        assert!(refuse(&good.replace("app2\": {", "app1\": {")).contains("service `app1` is listed twice"));
+        assert!(refuse(&good.replace("\"app2\": {", "\"../x\": {")).starts_with("`../x` is not a valid service name"));
+        for text in ["", "{}", "[]", "null"] {
+            assert!(refuse(text).starts_with("not an index"), "{text}");
+        }
+    }
+}
