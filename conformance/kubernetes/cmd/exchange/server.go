@@ -1,0 +1,91 @@
+// Requests and answers as a case file holds them, over HTTP. Judges no answer: a refusal is an answer like any other.
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// server is the API under test.
+type server struct {
+	client  *http.Client
+	address string
+}
+
+const (
+	answerPatience = 20 * time.Second
+	answerBytesMax = 16 << 20
+)
+
+func (s *server) send(ctx context.Context, r request) (response, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	defer cancel()
+	message, err := http.NewRequestWithContext(ctx, r.Method, s.address+r.Path, bytes.NewReader(plain(r.Body)))
+	if err != nil {
+		return response{}, err
+	}
+	message.Header.Set("Accept", "application/json")
+	if r.Accept != "" {
+		message.Header.Set("Accept", r.Accept)
+	}
+	if len(r.Body) > 0 {
+		message.Header.Set("Content-Type", "application/json")
+	}
+	if r.ContentType != "" {
+		message.Header.Set("Content-Type", r.ContentType)
+	}
+	answer, err := s.client.Do(message)
+	if err != nil {
+		return response{}, err
+	}
+	defer answer.Body.Close()
+	if r.Events > 0 && answer.StatusCode == http.StatusOK {
+		events, err := readEvents(answer.Body, r.Events)
+		return response{Code: answer.StatusCode, Events: events}, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, answerBytesMax))
+	if err != nil {
+		return response{}, err
+	}
+	result := response{Code: answer.StatusCode}
+	if json.Unmarshal(raw, &result.Body) != nil {
+		result.Body = string(raw)
+	}
+	return result, nil
+}
+
+// plain returns a body that is a JSON string as that string: so a case can hold YAML, and what is no JSON at all.
+func plain(body json.RawMessage) []byte {
+	var text string
+	if json.Unmarshal(body, &text) == nil {
+		return []byte(text)
+	}
+	return body
+}
+
+func readEvents(body io.Reader, count int) ([]any, error) {
+	lines := bufio.NewReader(body)
+	var events []any
+	for range count {
+		line, err := lines.ReadBytes('\n')
+		if err == io.EOF && len(line) == 0 {
+			break // the server closed before; the missing events show in the comparison
+		}
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		var event any
+		if err := json.Unmarshal(line, &event); err != nil {
+			return nil, fmt.Errorf("watch line %q: %w", line, err)
+		}
+		events = append(events, event)
+	}
+	return events, nil
+}
