@@ -35,8 +35,6 @@ pub struct Index {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Name of the chart that rendered it.
-    pub chart: String,
     /// BLAKE3-256 of `resources.yaml`.
     pub content: Hash,
     /// BLAKE3-256 over everything the render read.
@@ -48,6 +46,9 @@ pub struct Entry {
     pub sync: Sync,
     /// The service's version.
     pub version: String,
+    /// Name of the chart that rendered it. Last, because it hardly ever changes: a service that is added after this one puts a comma
+    /// behind its entry, and git merges that with a change of the entry only where an unchanged line is between the two.
+    pub chart: String,
 }
 
 /// How `syncd` is to treat a service: the effective `sync.yaml`.
@@ -243,14 +244,13 @@ mod tests {
   "format": 1,
   "services": {{
     "app1": {{
-      "chart": "generic",
       "content": "{}",
       "inputs": "{}",
       "objects": 6,
-      "version": "1.0"
+      "version": "1.0",
+      "chart": "generic"
     }},
     "app2": {{
-      "chart": "generic",
       "content": "{}",
       "inputs": "{}",
       "objects": 6,
@@ -260,7 +260,8 @@ mod tests {
         ],
         "wave": 1
       }},
-      "version": "2.0"
+      "version": "2.0",
+      "chart": "generic"
     }}
   }}
 }}

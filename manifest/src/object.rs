@@ -147,7 +147,8 @@ pub fn install_order(kind: &str) -> usize {
     INSTALL_ORDER.iter().position(|known| *known == kind).unwrap_or(INSTALL_ORDER.len())
 }
 
-const INSTALL_ORDER: [&str; 38] = [
+/// Kinds in the order in which Helm installs them; those that are not here come last.
+pub const INSTALL_ORDER: [&str; 38] = [
     "PriorityClass",
     "Namespace",
     "NetworkPolicy",
