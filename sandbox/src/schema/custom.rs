@@ -1,0 +1,130 @@
+//! Reads the shape of a custom kind from the `openAPIV3Schema` of its definition.
+//!
+//! Takes types, list and map annotations and defaults; limits and patterns are `validate`'s. Invariant: whatever the definition says,
+//! the result is a schema whose root is an object with `apiVersion`, `kind` and `metadata`.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{Field, Items, Key, List, Map, PatchStrategy, Scalar, Schema, Type, TypeId, Zero};
+
+/// Deepest nesting that is followed; below it everything is [`Type::Any`].
+const DEPTH_MAX: usize = 64;
+
+/// Returns the schema of a custom kind and its root. Without a definition everything is allowed.
+pub fn custom(open_api: Option<&Value>) -> (Schema, TypeId) {
+    let mut schema = Schema::default();
+    let mut root = match open_api {
+        Some(open_api) => object(&mut schema, open_api, 0),
+        None => anything(&mut schema),
+    };
+    embed(&mut schema, &mut root);
+    let root = schema.add(Type::Map(root));
+    (schema, root)
+}
+
+fn anything(schema: &mut Schema) -> Map {
+    let values = Some(schema.add(Type::Any));
+    Map { values, ..Map::default() }
+}
+
+/// Adds the fields every object has.
+fn embed(schema: &mut Schema, map: &mut Map) {
+    let builtin = Schema::builtin();
+    let meta = builtin.named("meta.v1.ObjectMeta").expect("the built-in table has it");
+    let meta = schema.import(&builtin, meta, &mut BTreeMap::new());
+    let string = schema.add(Type::Scalar(Scalar::String));
+    map.fields.insert("metadata".to_owned(), Field::plain(meta));
+    map.fields.insert("apiVersion".to_owned(), Field::plain(string));
+    map.fields.insert("kind".to_owned(), Field::plain(string));
+}
+
+fn flag(of: &Value, name: &str) -> bool {
+    of[name].as_bool().unwrap_or(false)
+}
+
+fn read(schema: &mut Schema, of: &Value, depth: usize) -> TypeId {
+    if depth > DEPTH_MAX {
+        return schema.add(Type::Any);
+    }
+    let scalar = if flag(of, "x-kubernetes-int-or-string") {
+        Some(Scalar::IntOrString)
+    } else {
+        match of["type"].as_str() {
+            Some("string") => Some(Scalar::String),
+            Some("integer") => Some(Scalar::Int),
+            Some("number") => Some(Scalar::Number),
+            Some("boolean") => Some(Scalar::Bool),
+            _ => None,
+        }
+    };
+    let of = match (scalar, of["type"].as_str()) {
+        (Some(scalar), _) => Type::Scalar(scalar),
+        (None, Some("array")) => {
+            let item = read(schema, &of["items"], depth + 1);
+            let items = match of["x-kubernetes-list-type"].as_str() {
+                Some("set") => Items::Set,
+                Some("map") => Items::Keyed(keys(of)),
+                _ => Items::Atomic,
+            };
+            Type::List(List { item, items })
+        }
+        (None, Some("object")) => Type::Map(object(schema, of, depth)),
+        (None, _) => Type::Any,
+    };
+    schema.add(of)
+}
+
+fn keys(of: &Value) -> Vec<Key> {
+    let names = of["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let default = |name: &str| of["items"]["properties"][name].get("default").cloned();
+    names.map(|name| Key { name: name.to_owned(), default: default(name) }).collect()
+}
+
+fn object(schema: &mut Schema, of: &Value, depth: usize) -> Map {
+    let required: Vec<&str> = of["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut map = Map { atomic: of["x-kubernetes-map-type"].as_str() == Some("atomic"), ..Map::default() };
+    for (name, property) in of["properties"].as_object().into_iter().flatten() {
+        let field = Field {
+            of: read(schema, property, depth + 1),
+            required: required.contains(&name.as_str()),
+            zero: Zero::Kept,
+            default: property.get("default").cloned(),
+            patch: PatchStrategy::default(),
+        };
+        map.fields.insert(name.clone(), field);
+    }
+    map.values = match of.get("additionalProperties") {
+        Some(values @ Value::Object(_)) => Some(read(schema, values, depth + 1)),
+        Some(Value::Bool(true)) => Some(schema.add(Type::Any)),
+        _ => None,
+    };
+    if flag(of, "x-kubernetes-preserve-unknown-fields") && map.values.is_none() {
+        map.values = Some(schema.add(Type::Any));
+    }
+    if flag(of, "x-kubernetes-embedded-resource") {
+        embed(schema, &mut map);
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn list_annotations_and_defaults_are_read() {
+        let open_api = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "rules": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+                      "items": {"type": "object", "properties": {"name": {"type": "string", "default": "main"}}}}}}}});
+        let (schema, root) = custom(Some(&open_api));
+        let Type::Map(root) = schema.get(root) else { panic!("an object") };
+        assert!(root.fields.contains_key("metadata"));
+        let Type::Map(spec) = schema.get(root.fields["spec"].of) else { panic!("an object") };
+        let Type::List(rules) = schema.get(spec.fields["rules"].of) else { panic!("a list") };
+        assert_eq!(rules.items, Items::Keyed(vec![Key { name: "name".into(), default: Some("main".into()) }]));
+    }
+}
