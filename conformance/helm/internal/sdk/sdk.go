@@ -1,0 +1,207 @@
+// Package sdk renders charts with the Helm SDK as `helm template` does, but for reading the disk and parsing flags, so that a probe can be
+// a few lines of data. It is the truth that the generator's recorded expectations come from.
+package sdk
+
+import (
+	"encoding/json"
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/loader/archive"
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	chartutil "helm.sh/helm/v4/pkg/chart/v2/util"
+	"helm.sh/helm/v4/pkg/engine"
+	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
+	"helm.sh/helm/v4/pkg/strvals"
+)
+
+// Request is one render.
+type Request struct {
+	// Dir is the folder of a chart on disk; Files is not looked at then.
+	Dir string `json:"dir"`
+	// Files of the chart by path. Without a Chart.yaml a plain one is added.
+	Files map[string]string `json:"files"`
+	// Layers are values files, low to high.
+	Layers []string `json:"layers"`
+	// Set, SetString, SetJSON and SetLiteral are arguments of the flags of those names.
+	Set        []string `json:"set"`
+	SetString  []string `json:"setString"`
+	SetJSON    []string `json:"setJSON"`
+	SetLiteral []string `json:"setLiteral"`
+	Name       string   `json:"name"`
+	Namespace  string   `json:"namespace"`
+	Kube       string   `json:"kubeVersion"`
+	APIs       []string `json:"apiVersions"`
+	Upgrade    bool     `json:"isUpgrade"`
+	// Stream asks for the output of `helm template` too.
+	Stream bool `json:"stream"`
+	CRDs   bool `json:"includeCRDs"`
+	NoHook bool `json:"noHooks"`
+}
+
+// Answer is what came of it: texts by template, or the error.
+type Answer struct {
+	Files  map[string]string `json:"files,omitempty"`
+	Stream string            `json:"stream,omitempty"`
+	Error  string            `json:"error,omitempty"`
+}
+
+// Render renders one request; a panic of the engine is an error, too.
+func Render(r Request) (a Answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = Answer{Error: fmt.Sprintf("panic: %v", p)}
+		}
+	}()
+	var c *chart.Chart
+	var err error
+	if r.Dir != "" {
+		c, err = loader.LoadDir(r.Dir)
+	} else {
+		c, err = load(r.Files)
+	}
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	values, err := userValues(r)
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	caps := *common.DefaultCapabilities
+	if r.Kube != "" {
+		v, err := common.ParseKubeVersion(r.Kube)
+		if err != nil {
+			return Answer{Error: err.Error()}
+		}
+		caps.KubeVersion = *v
+	}
+	caps.APIVersions = append(append(common.VersionSet{}, caps.APIVersions...), r.APIs...)
+	if err := chartutil.ProcessDependencies(c, values); err != nil {
+		return Answer{Error: err.Error()}
+	}
+	name, namespace := r.Name, r.Namespace
+	if name == "" {
+		name = "release-name"
+	}
+	if namespace == "" {
+		namespace = "default"
+	}
+	options := common.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: !r.Upgrade, IsUpgrade: r.Upgrade}
+	top, err := util.ToRenderValues(c, values, options, &caps)
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	if k := c.Metadata.KubeVersion; k != "" && !chartutil.IsCompatibleRange(k, caps.KubeVersion.String()) {
+		return Answer{Error: fmt.Sprintf("chart requires kubeVersion: %s which is incompatible with Kubernetes %s", k, caps.KubeVersion.Version)}
+	}
+	files, err := new(engine.Engine).Render(c, top)
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	a.Files = files
+	if r.Stream {
+		a.Stream, err = stream(c, files, r)
+		if err != nil {
+			return Answer{Error: err.Error()}
+		}
+	}
+	return a
+}
+
+func load(files map[string]string) (*chart.Chart, error) {
+	buffered := []*archive.BufferedFile{}
+	if _, ok := files["Chart.yaml"]; !ok {
+		buffered = append(buffered, &archive.BufferedFile{Name: "Chart.yaml", Data: []byte("apiVersion: v2\nname: c\nversion: 0.1.0\n")})
+	}
+	paths := make([]string, 0, len(files))
+	for p := range files {
+		paths = append(paths, p)
+	}
+	sort.Slice(paths, func(i, j int) bool {
+		a, b := strings.Split(paths[i], "/"), strings.Split(paths[j], "/")
+		for k := 0; k < len(a) && k < len(b); k++ {
+			if a[k] != b[k] {
+				return a[k] < b[k]
+			}
+		}
+		return len(a) < len(b)
+	})
+	for _, p := range paths {
+		buffered = append(buffered, &archive.BufferedFile{Name: p, Data: []byte(files[p])})
+	}
+	return loader.LoadFiles(buffered)
+}
+
+func userValues(r Request) (map[string]any, error) {
+	values := map[string]any{}
+	for _, layer := range r.Layers {
+		current, err := loader.LoadValues(strings.NewReader(layer))
+		if err != nil {
+			return nil, err
+		}
+		values = loader.MergeMaps(values, current)
+	}
+	for _, s := range r.SetJSON {
+		trimmed := strings.TrimSpace(s)
+		if strings.HasPrefix(trimmed, "{") {
+			var object map[string]any
+			if err := json.Unmarshal([]byte(trimmed), &object); err != nil {
+				return nil, fmt.Errorf("failed parsing --set-json data JSON: %s", s)
+			}
+			values = loader.MergeMaps(values, object)
+		} else if err := strvals.ParseJSON(s, values); err != nil {
+			return nil, fmt.Errorf("failed parsing --set-json data %s", s)
+		}
+	}
+	for _, s := range r.Set {
+		if err := strvals.ParseInto(s, values); err != nil {
+			return nil, fmt.Errorf("failed parsing --set data: %w", err)
+		}
+	}
+	for _, s := range r.SetString {
+		if err := strvals.ParseIntoString(s, values); err != nil {
+			return nil, fmt.Errorf("failed parsing --set-string data: %w", err)
+		}
+	}
+	for _, s := range r.SetLiteral {
+		if err := strvals.ParseLiteralInto(s, values); err != nil {
+			return nil, fmt.Errorf("failed parsing --set-literal data: %w", err)
+		}
+	}
+	return values, nil
+}
+
+// stream puts together what `helm template` prints, as pkg/action and pkg/cmd do between them.
+func stream(c *chart.Chart, files map[string]string, r Request) (string, error) {
+	manifests := map[string]string{}
+	for name, text := range files {
+		if !strings.HasSuffix(name, "NOTES.txt") {
+			manifests[name] = text
+		}
+	}
+	hooks, sorted, err := releaseutil.SortManifests(manifests, nil, releaseutil.InstallOrder)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if r.CRDs {
+		for _, crd := range c.CRDObjects() {
+			fmt.Fprintf(&b, "---\n# Source: %s\n%s\n", path.Clean(crd.Filename), string(crd.File.Data))
+		}
+	}
+	for _, m := range sorted {
+		fmt.Fprintf(&b, "---\n# Source: %s\n%s\n", m.Name, m.Content)
+	}
+	text := strings.TrimSpace(b.String()) + "\n"
+	if !r.NoHook {
+		for _, h := range hooks {
+			text += fmt.Sprintf("---\n# Source: %s\n%s\n", h.Path, h.Manifest)
+		}
+	}
+	return text, nil
+}

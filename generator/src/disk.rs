@@ -1,0 +1,470 @@
+//! The only file that touches the disk: reads the whole input into a [`SourceTree`], and replaces `_gen` in one step.
+//!
+//! Reads `services/`, `charts/` and `generator.yaml` and nothing else, so nothing else can reach an output. What is no regular file, leads
+//! out of the repository or is too large is refused by name, never followed or skipped. Knows no content.
+//!
+//! Invariant: at every moment `_gen` is either what it was or what it becomes. The new tree is made beside it, as `_gen.new`; then the two
+//! change places in one step (`renameat2` with RENAME_EXCHANGE on Linux, `renameatx_np` with RENAME_SWAP on macOS). A file system that cannot do
+//! that gets two steps, with `_gen.old` between them; what a crash between the two leaves behind is put right by the next [`Lock::acquire`].
+//! This holds for processes that die, not for a machine that loses power: there, Git is what is durable.
+
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the file that touches the disk")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use manifest::index::ROOT;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::source::SourceTree;
+use crate::{service, settings};
+
+/// Largest input file: Helm's limit for a file of a chart.
+pub const FILE_BYTES_MAX: u64 = 5 << 20;
+/// Largest input: more than any repository of text has.
+pub const TREE_BYTES_MAX: u64 = 1 << 30;
+/// Deepest folder below the root: charts in charts in charts need six for each level.
+pub const DEPTH_MAX: usize = 32;
+
+/// Where the new tree is made.
+const STAGED: &str = "_gen.new";
+/// Where the old tree waits, on a file system that cannot swap.
+const REPLACED: &str = "_gen.old";
+
+/// What the disk did not do.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// A call failed; try again when its cause is gone.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `_gen` is a link or a file: whoever made it so has to say what is meant.
+    #[error("{path} is not a folder")]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process is at work; try again.
+    #[error("another generator is writing to {path}")]
+    Locked {
+        /// The root of the repository.
+        path: PathBuf,
+    },
+}
+
+trait At<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, DiskError>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, DiskError> {
+        self.map_err(|source| DiskError::Io { action, path: path.to_owned(), source })
+    }
+}
+
+/// The input, and what of it was refused.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// Every file that was read.
+    pub tree: SourceTree,
+    /// What was not, and why.
+    pub diagnostics: Diagnostics,
+}
+
+/// Reads the input of the repository in `root`. What is missing is left out.
+///
+/// # Errors
+/// [`DiskError::Io`] where the system refuses; what the author of the repository has to mend is in [`Input::diagnostics`].
+pub fn read(root: &Path) -> Result<Input, DiskError> {
+    let root = fs::canonicalize(root).at("open", root)?;
+    let mut walk = Walk { root: &root, input: Input::default(), bytes: 0, bytes_max: TREE_BYTES_MAX };
+    for name in [service::FOLDER, service::CHARTS, settings::FILE] {
+        let real = root.join(name);
+        if fs::symlink_metadata(&real).is_ok() {
+            walk.entry(name, &real, 1)?;
+        }
+    }
+    Ok(walk.input)
+}
+
+struct Walk<'r> {
+    root: &'r Path,
+    input: Input,
+    bytes: u64,
+    bytes_max: u64,
+}
+
+impl Walk<'_> {
+    /// Reads what stands at `real` under the name `path`, which may differ where links were followed.
+    fn entry(&mut self, path: &str, real: &Path, depth: usize) -> Result<(), DiskError> {
+        let mut metadata = fs::symlink_metadata(real).at("read", real)?;
+        let mut real = real.to_owned();
+        if metadata.is_symlink() {
+            let Some(target) = self.follow(path, &real) else { return Ok(()) };
+            metadata = fs::symlink_metadata(&target).at("read", &target)?;
+            real = target;
+        }
+        if metadata.is_dir() {
+            self.folder(path, &real, depth)
+        } else if metadata.is_file() {
+            self.file(path, &real)
+        } else {
+            let hint = "only files, folders and links to them can be input";
+            self.refuse(Diagnostic::error("not-a-file", "this is neither a file nor a folder").hint(hint), path);
+            Ok(())
+        }
+    }
+
+    fn folder(&mut self, path: &str, real: &Path, depth: usize) -> Result<(), DiskError> {
+        if depth > DEPTH_MAX {
+            let message = format!("the folder is more than {DEPTH_MAX} levels deep");
+            self.refuse(
+                Diagnostic::error("too-deep", message).hint("is there a link to a folder that contains it?"),
+                path,
+            );
+            return Ok(());
+        }
+        let mut is_empty = true;
+        for entry in fs::read_dir(real).at("list", real)? {
+            is_empty = false;
+            let entry = entry.at("list", real)?;
+            let name = entry.file_name();
+            match name.to_str() {
+                // What git keeps in the folder of a submodule.
+                Some(".git") => {}
+                Some(name) if !name.contains(char::is_control) => {
+                    self.entry(&format!("{path}/{name}"), &entry.path(), depth + 1)?;
+                }
+                _ => self.refuse_name(path, &name),
+            }
+        }
+        if is_empty && path.starts_with(&format!("{}/", service::FOLDER)) {
+            let hint = "git keeps no empty folders: give it a config.yaml, or remove it";
+            self.refuse(Diagnostic::error("empty-folder", "the folder is empty").hint(hint), path);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, real: &Path) -> Result<(), DiskError> {
+        let mut content = Vec::new();
+        let file = File::open(real).at("read", real)?;
+        // One byte more than allowed tells a file that is too large, also one that grows meanwhile.
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).at("read", real)?;
+        let length = u64::try_from(content.len()).expect("a length in memory fits 64 bits");
+        if length > FILE_BYTES_MAX {
+            let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+            let hint = "keep large files out of services/ and charts/";
+            self.refuse(Diagnostic::error("too-large", message).hint(hint), path);
+            return Ok(());
+        }
+        if self.bytes + length > self.bytes_max {
+            let message = format!("the files of the repository are larger than {} MiB together", self.bytes_max >> 20);
+            let hint = "keep large files out of services/ and charts/";
+            self.input.diagnostics.push(Diagnostic::error("too-large", message).hint(hint));
+            return Ok(());
+        }
+        self.bytes += length;
+        self.input.tree.insert(path, content);
+        Ok(())
+    }
+
+    /// Returns what a link leads to, if that is inside the repository, is not an output, and does not contain the link.
+    fn follow(&mut self, path: &str, link: &Path) -> Option<PathBuf> {
+        let Ok(target) = fs::canonicalize(link) else {
+            let hint = "remove the link, or make what it should lead to";
+            self.refuse(Diagnostic::error("bad-link", "the link leads nowhere").hint(hint), path);
+            return None;
+        };
+        let folder = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
+        let inside = target.strip_prefix(self.root).ok();
+        let message = match inside.map(|inside| inside.components().next().map(|first| first.as_os_str().to_owned())) {
+            None => "the link leads out of the repository",
+            Some(None) => "the link leads to a folder that contains it",
+            Some(Some(first)) if first == OsStr::new(ROOT) || first == OsStr::new(".git") => {
+                "the link leads to what is not input"
+            }
+            Some(Some(_)) if folder.is_some_and(|folder| folder.starts_with(&target)) => {
+                "the link leads to a folder that contains it"
+            }
+            Some(Some(_)) => return Some(target),
+        };
+        let hint = "copy what it leads to, so that the repository has all that it renders from";
+        self.refuse(Diagnostic::error("bad-link", message).hint(hint), path);
+        None
+    }
+
+    fn refuse(&mut self, diagnostic: Diagnostic, path: &str) {
+        self.input.diagnostics.push(diagnostic.at(Place::file(path)));
+    }
+
+    fn refuse_name(&mut self, folder: &str, name: &OsStr) {
+        let message = format!("a name in this folder is not plain UTF-8 text: {:?}", name.to_string_lossy());
+        self.refuse(Diagnostic::error("bad-file-name", message).hint("rename it"), folder);
+    }
+}
+
+/// What stands in `_gen`.
+#[derive(Debug, Default)]
+pub struct Committed {
+    /// Its files, by path from the root of the repository.
+    pub files: SourceTree,
+    /// Paths of what can never have been generated: links, devices, names that are not UTF-8 (made so for display).
+    pub foreign: Vec<String>,
+}
+
+/// Reads `_gen`. Where there is none, nothing is in it.
+///
+/// # Errors
+/// [`DiskError::NotAFolder`] where `_gen` itself is a link or a file; [`DiskError::Io`] where the system refuses.
+pub fn read_generated(root: &Path) -> Result<Committed, DiskError> {
+    let mut committed = Committed::default();
+    let folder = root.join(ROOT);
+    let Some(metadata) = lookup(&folder)? else { return Ok(committed) };
+    if !metadata.is_dir() {
+        return Err(DiskError::NotAFolder { path: folder });
+    }
+    let mut folders = vec![(ROOT.to_owned(), folder)];
+    while let Some((path, real)) = folders.pop() {
+        for entry in fs::read_dir(&real).at("list", &real)? {
+            let entry = entry.at("list", &real)?;
+            let (name, real) = (entry.file_name(), entry.path());
+            let kind = entry.file_type().at("read", &real)?;
+            let path = format!("{path}/{}", name.to_string_lossy());
+            if name.to_str().is_none() || !(kind.is_dir() || kind.is_file()) {
+                committed.foreign.push(path);
+            } else if kind.is_dir() {
+                folders.push((path, real));
+            } else {
+                let content = fs::read(&real).at("read", &real)?;
+                committed.files.insert(path, content);
+            }
+        }
+    }
+    committed.foreign.sort_unstable();
+    Ok(committed)
+}
+
+/// The right to replace `_gen`. One process at a time has it, from before it reads `_gen` until it has replaced it.
+#[derive(Debug)]
+pub struct Lock {
+    root: PathBuf,
+    /// The folder of the repository itself, so that no file is left behind.
+    _held: File,
+}
+
+impl Lock {
+    /// Takes the lock on the repository in `root`, and clears up after a process that died with it.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] where another process has it: this one does not wait.
+    pub fn acquire(root: &Path) -> Result<Self, DiskError> {
+        let held = File::open(root).at("open", root)?;
+        match held.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DiskError::Locked { path: root.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(source).at("lock", root),
+        }
+        let lock = Lock { root: root.to_owned(), _held: held };
+        let (current, replaced) = (root.join(ROOT), root.join(REPLACED));
+        if lookup(&current)?.is_none() && lookup(&replaced)?.is_some() {
+            fs::rename(&replaced, &current).at("restore", &current)?;
+        }
+        lock.clear()?;
+        Ok(lock)
+    }
+
+    /// Makes `_gen` consist of `files`, by path from the root of the repository, and of the files that stood directly in it.
+    /// A file that `committed`, read under this lock, has with the same content stays the same file.
+    ///
+    /// # Errors
+    /// [`DiskError::Io`]; then `_gen` is what it was.
+    pub fn replace(&self, files: &BTreeMap<String, String>, committed: &Committed) -> Result<(), DiskError> {
+        self.stage(files, committed)?;
+        self.swap(exchange)?;
+        self.clear()
+    }
+
+    fn stage(&self, files: &BTreeMap<String, String>, committed: &Committed) -> Result<(), DiskError> {
+        let staged = self.root.join(STAGED);
+        fs::create_dir(&staged).at("make", &staged)?;
+        for (path, text) in files {
+            let kept = committed.files.get(path).filter(|old| *old == text.as_bytes());
+            self.place(path, text.as_bytes(), kept.is_some())?;
+        }
+        for (name, content) in committed.files.below(ROOT).filter(|(below, _)| !below.contains('/')) {
+            self.place(&format!("{ROOT}/{name}"), content, true)?;
+        }
+        Ok(())
+    }
+
+    /// Puts one file into the new tree; one that is there already, by a second link to it.
+    fn place(&self, path: &str, content: &[u8], kept: bool) -> Result<(), DiskError> {
+        let below =
+            path.strip_prefix(ROOT).and_then(|below| below.strip_prefix('/')).expect("generated files are in _gen");
+        let new = self.root.join(STAGED).join(below);
+        if let Some(folder) = new.parent() {
+            fs::create_dir_all(folder).at("make", folder)?;
+        }
+        // A file system without links gets a copy.
+        if kept && fs::hard_link(self.root.join(path), &new).is_ok() {
+            return Ok(());
+        }
+        fs::write(&new, content).at("write", &new)
+    }
+
+    /// Makes what is staged current, in one step where `exchange` can do that.
+    fn swap(&self, exchange: fn(&Path, &Path) -> io::Result<()>) -> Result<(), DiskError> {
+        let (current, staged, replaced) = (self.root.join(ROOT), self.root.join(STAGED), self.root.join(REPLACED));
+        if lookup(&current)?.is_none() {
+            return fs::rename(&staged, &current).at("make", &current);
+        }
+        match exchange(&staged, &current) {
+            Ok(()) => return Ok(()),
+            Err(error) if cannot_exchange(&error) => {}
+            Err(error) => return Err(error).at("replace", &current),
+        }
+        fs::rename(&current, &replaced).at("replace", &current)?;
+        if let Err(error) = fs::rename(&staged, &current) {
+            fs::rename(&replaced, &current).at("restore", &current)?;
+            return Err(error).at("replace", &current);
+        }
+        Ok(())
+    }
+
+    /// Removes what is beside `_gen`.
+    fn clear(&self) -> Result<(), DiskError> {
+        for path in [self.root.join(STAGED), self.root.join(REPLACED)] {
+            if lookup(&path)?.is_some() {
+                fs::remove_dir_all(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn lookup(path: &Path) -> Result<Option<fs::Metadata>, DiskError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(io::Error::from)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn exchange(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Tells whether the file system, or the system, has no such operation.
+fn cannot_exchange(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn files(text: &str) -> BTreeMap<String, String> {
+        ["_gen/a/index.json", "_gen/a/s/resources.yaml"].map(|path| (path.to_owned(), text.to_owned())).into()
+    }
+
+    fn rendered(text: &str) -> TempDir {
+        let root = TempDir::new().expect("a scratch folder");
+        let lock = Lock::acquire(root.path()).expect("free");
+        lock.replace(&files(text), &Committed::default()).expect("written");
+        root
+    }
+
+    fn current(root: &TempDir) -> BTreeMap<String, String> {
+        let committed = read_generated(root.path()).expect("read");
+        let text = |content: &[u8]| String::from_utf8(content.to_vec()).expect("text");
+        committed.files.iter().map(|(path, content)| (path.to_owned(), text(content))).collect()
+    }
+
+    fn names(root: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(root.path()).expect("listed");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_death_before_the_swap_leaves_the_old_tree() {
+        let root = rendered("old");
+        let lock = Lock::acquire(root.path()).expect("free");
+        lock.stage(&files("new"), &Committed::default()).expect("staged");
+        drop(lock);
+        assert_eq!((current(&root), names(&root)), (files("old"), vec!["_gen".to_owned(), "_gen.new".to_owned()]));
+
+        let lock = Lock::acquire(root.path()).expect("the lock of the dead is free");
+        lock.replace(&files("new"), &Committed::default()).expect("written");
+        assert_eq!((current(&root), names(&root)), (files("new"), vec!["_gen".to_owned()]));
+    }
+
+    #[test]
+    fn a_death_after_the_swap_leaves_the_new_tree() {
+        let root = rendered("old");
+        let lock = Lock::acquire(root.path()).expect("free");
+        lock.stage(&files("new"), &Committed::default()).expect("staged");
+        lock.swap(exchange).expect("swapped");
+        drop(lock);
+        assert_eq!(current(&root), files("new"));
+        drop(Lock::acquire(root.path()).expect("free"));
+        assert_eq!((current(&root), names(&root)), (files("new"), vec!["_gen".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_swap_gets_two_steps() {
+        let root = rendered("old");
+        let lock = Lock::acquire(root.path()).expect("free");
+        lock.stage(&files("new"), &Committed::default()).expect("staged");
+        lock.swap(|_, _| Err(io::ErrorKind::InvalidInput.into())).expect("swapped");
+        lock.clear().expect("cleared");
+        assert_eq!((current(&root), names(&root)), (files("new"), vec!["_gen".to_owned()]));
+
+        lock.stage(&files("newer"), &Committed::default()).expect("staged");
+        let refused = lock.swap(|_, _| Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(matches!(refused, Err(DiskError::Io { action: "replace", .. })), "{refused:?}");
+        assert_eq!(current(&root), files("new"));
+    }
+
+    #[test]
+    fn two_processes_do_not_write_at_once() {
+        let root = rendered("old");
+        let first = Lock::acquire(root.path()).expect("free");
+        assert!(matches!(Lock::acquire(root.path()), Err(DiskError::Locked { .. })));
+        drop(first);
+        Lock::acquire(root.path()).expect("free again");
+    }
+
+    #[test]
+    fn the_whole_input_has_a_limit_too() {
+        let root = TempDir::new().expect("a scratch folder");
+        fs::create_dir(root.path().join("services")).expect("made");
+        for name in ["a", "b", "c"] {
+            fs::write(root.path().join("services").join(name), "12345").expect("written");
+        }
+        let mut walk = Walk { root: root.path(), input: Input::default(), bytes: 0, bytes_max: 10 };
+        walk.entry("services", &root.path().join("services"), 1).expect("read");
+        assert_eq!(walk.input.tree.iter().count(), 2);
+        assert_eq!(walk.input.diagnostics.count(crate::diagnostic::Severity::Error), 1);
+    }
+}

@@ -1,0 +1,211 @@
+//! Helm charts: loaded once, rendered many times, equal to Helm 4.2.
+//!
+//! [`load`] reads a chart out of a [`SourceTree`]; [`render`] executes its templates for one release and returns the text of each file
+//! exactly as Helm's engine gives it. Knows no service, environment or disk, and never asks a clock, a cluster or a network.
+//! Invariant: the same chart and the same [`Request`] give the same [`Rendered`], whatever the thread or the order of rendering.
+
+mod archive;
+mod glob;
+mod ignore;
+mod metadata;
+mod objects;
+mod package;
+mod path_match;
+mod render;
+mod schema;
+pub mod stream;
+pub mod strvals;
+mod tree;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use manifest::yaml::{Marks, Position};
+use serde_json::Value;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::gotemplate::{Functions, Origins};
+use crate::source::SourceTree;
+use package::Package;
+use render::Prepared;
+
+/// A chart with its subcharts. `Send + Sync`; one chart serves any number of concurrent renders.
+#[derive(Debug)]
+pub struct Chart {
+    root: Package,
+    annotations: BTreeMap<String, String>,
+    /// Path in the chart's folder -> content.
+    files: Vec<(String, Vec<u8>)>,
+    functions: Arc<Functions>,
+    /// Parsed templates by the list of their names, which differs with the subcharts that take part.
+    sets: Mutex<BTreeMap<Vec<String>, Arc<Prepared>>>,
+}
+
+impl Chart {
+    /// Returns the name given in Chart.yaml.
+    pub fn name(&self) -> &str {
+        &self.root.metadata.name
+    }
+
+    /// Returns the version given in Chart.yaml.
+    pub fn version(&self) -> &str {
+        &self.root.metadata.version
+    }
+
+    /// Returns the annotations given in Chart.yaml.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// Iterates over every file that a render can depend on, by path relative to the folder of the chart: ignored files are left out.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(path, content)| (path.as_str(), content.as_slice()))
+    }
+}
+
+/// One file of values. Every number in it is a float, as Helm reads them.
+#[derive(Debug, Clone, Default)]
+pub struct Layer {
+    /// The path of the file, for messages.
+    pub file: String,
+    /// Its content: an object, or null for an empty file.
+    pub value: Value,
+    /// Where its parts stand in the file.
+    pub marks: Marks,
+}
+
+/// What `.Capabilities` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The version of Kubernetes, with or without the leading `v`.
+    pub kube_version: String,
+    /// The API versions the cluster serves besides those that Helm takes for granted: `group/version` or `group/version/Kind`.
+    pub api_versions: Vec<String>,
+}
+
+impl Default for Capabilities {
+    /// The capabilities that `helm template` of Helm 4.2 assumes.
+    fn default() -> Self {
+        Capabilities { kube_version: "v1.36.0".to_owned(), api_versions: Vec::new() }
+    }
+}
+
+/// One release to render.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// `.Release.Name`.
+    pub release_name: String,
+    /// `.Release.Namespace`.
+    pub namespace: String,
+    /// Files of values, low to high; they go over the chart's own values.
+    pub layers: Vec<Layer>,
+    /// Single values over all layers: a path in the notation of `helm --set` (`image.tag`, `hosts[0].name`, `a\.b`) and a value.
+    /// Here, and only here, an integer stays an integer.
+    pub set: Vec<(String, Value)>,
+    /// `.Capabilities`.
+    pub capabilities: Capabilities,
+    /// `.Release.IsUpgrade`; `.Release.IsInstall` is its opposite.
+    pub is_upgrade: bool,
+}
+
+/// How to render.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Lets random and clock functions run instead of refusing them.
+    pub allow_nondeterministic: bool,
+}
+
+/// What a chart rendered to.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// One entry a template, by path; files that are blank included, partials and NOTES.txt not.
+    pub files: Vec<RenderedFile>,
+    /// The files below `crds/` of the chart and its subcharts, untemplated.
+    pub crds: Vec<RenderedFile>,
+    /// The text of NOTES.txt of the chart itself.
+    pub notes: Option<String>,
+}
+
+/// The text one template rendered to.
+#[derive(Debug, Clone)]
+pub struct RenderedFile {
+    /// Path with the name of the chart first: `generic/templates/deployment.yaml`.
+    pub path: String,
+    /// The text, exactly as Helm's engine gives it; bytes that are not UTF-8 replaced.
+    pub text: String,
+    /// Which template wrote which bytes; nothing for a file that is no template.
+    origins: Option<Arc<Origins>>,
+    /// Repository paths by template name.
+    files: Arc<BTreeMap<String, String>>,
+}
+
+impl RenderedFile {
+    /// Returns the repository path of the template, or of the file itself.
+    pub fn source(&self) -> &str {
+        self.files.get(&self.path).map_or(&self.path, String::as_str)
+    }
+
+    /// Returns the place in a template, or in the file itself, that wrote what stands at a place of the text.
+    pub fn place(&self, at: Position) -> Place {
+        let Some(origins) = &self.origins else { return Place::at(self.source(), at.line, at.column) };
+        let located = origins.locate(offset(&self.text, at)).and_then(|(source, byte)| {
+            let file = self.files.get(&*source.name.to_str_lossy())?;
+            Some(Place::of_bytes(file, source.text.as_bytes(), byte, byte))
+        });
+        located.unwrap_or_else(|| Place::file(self.source()))
+    }
+}
+
+/// Returns the byte offset of a position; past the end of a line its end.
+fn offset(text: &str, at: Position) -> usize {
+    let start: usize = text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum();
+    let line = text[start..].split('\n').next().unwrap_or_default();
+    start + line.char_indices().nth(at.column.saturating_sub(1)).map_or(line.len(), |(offset, _)| offset)
+}
+
+/// Loads the chart in `folder` of `tree`.
+///
+/// # Errors
+/// Everything that is wrong with the files of the chart, templates that do not parse included.
+pub fn load(tree: &SourceTree, folder: &str) -> Result<Chart, Diagnostics> {
+    let mut diagnostics = Diagnostics::new();
+    let kept = package::kept(folder, tree.below(folder))?;
+    let files = kept.iter().map(|file| (file.path.clone(), file.content.to_vec())).collect();
+    let functions = render::functions();
+    if let Some(root) = package::read(folder, kept, 0, &mut diagnostics) {
+        check_installable(&root, &mut diagnostics);
+        render::check_templates(&root, &functions, &mut diagnostics);
+        if !diagnostics.has_errors() {
+            let annotations = root.metadata.annotations.clone().unwrap_or_default();
+            return Ok(Chart { root, annotations, files, functions, sets: Mutex::default() });
+        }
+    }
+    Err(diagnostics)
+}
+
+/// What `helm template` refuses before it renders anything.
+fn check_installable(root: &Package, diagnostics: &mut Diagnostics) {
+    let place = Place::file(format!("{}/Chart.yaml", root.folder));
+    if root.metadata.is_library() {
+        let hint = "a library chart only lends templates to charts that depend on it";
+        diagnostics.push(
+            Diagnostic::error("library-chart", "library charts are not installable").at(place.clone()).hint(hint),
+        );
+    }
+    for dependency in root.metadata.dependencies.iter().flatten() {
+        if !root.subcharts.iter().any(|subchart| subchart.metadata.name == dependency.name) {
+            let message = format!("found in Chart.yaml, but missing in charts/ directory: {}", dependency.name);
+            let hint = "vendor the dependency: nothing is downloaded while rendering";
+            diagnostics.push(Diagnostic::error("missing-dependency", message).at(place.clone()).hint(hint));
+        }
+    }
+}
+
+/// Renders one release.
+///
+/// # Errors
+/// Values that do not fit the chart's schema, and the first template that fails, as Helm stops there too.
+pub fn render(chart: &Chart, request: &Request, options: &Options) -> Result<Rendered, Diagnostics> {
+    render::render(chart, request, options)
+}

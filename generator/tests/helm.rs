@@ -1,0 +1,264 @@
+//! Whole charts against what the real Helm made of them.
+//!
+//! A file in `tests/helm` is a chart of ours with its renders and, recorded by `conformance/helm`, what Helm 4.2.3 gave for each: the stream
+//! of `helm template` and the texts of templates that the stream does not show, byte for byte, or an error, which must be one here too and
+//! for the same reason. The form of the files is described in `conformance/helm/cmd/charts`.
+#![expect(clippy::disallowed_methods, reason = "a test reads its data")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use generator::diagnostic::Diagnostics;
+use generator::helm::stream::{self, Selection};
+use generator::helm::strvals::{self, Notation};
+use generator::helm::{self, Capabilities, Layer, Options, Request};
+use generator::source::SourceTree;
+use manifest::yaml::{self, DuplicateKeys};
+use regex::Regex;
+use serde_json::Value;
+
+/// One chart, its values files and its renders.
+struct Case {
+    name: String,
+    tree: SourceTree,
+    layers: BTreeMap<String, String>,
+    renders: Vec<Render>,
+}
+
+struct Render {
+    name: String,
+    options: Value,
+    /// By name: `stream`, `error`, or the path of a template.
+    wants: BTreeMap<String, String>,
+}
+
+fn cases() -> Vec<Case> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helm");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder of the charts")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    files.iter().map(|path| case(name(path), &std::fs::read_to_string(path).expect("a case"))).collect()
+}
+
+fn case(name: String, text: &str) -> Case {
+    let mut case = Case { name, tree: SourceTree::default(), layers: BTreeMap::new(), renders: Vec::new() };
+    let mut archives: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for (name, text) in sections(text) {
+        if let Some(layer) = name.strip_prefix("layer ") {
+            case.layers.insert(layer.to_owned(), text);
+        } else if let Some(render) = name.strip_prefix("render ") {
+            let options = serde_json::from_str(&text).expect("options are JSON");
+            case.renders.push(Render { name: render.to_owned(), options, wants: BTreeMap::new() });
+        } else if let Some(want) = name.strip_prefix("want ") {
+            let (_, what) = want.split_once(": ").expect("what is wanted");
+            case.renders.last_mut().expect("a render before").wants.insert(what.to_owned(), text);
+        } else if let Some((archive, inner)) = name.split_once(".tgz/") {
+            archives.entry(format!("{archive}.tgz")).or_default().push((inner.to_owned(), text));
+        } else {
+            case.tree.insert(format!("chart/{name}"), text.into_bytes());
+        }
+    }
+    for (path, files) in archives {
+        case.tree.insert(format!("chart/{path}"), pack(&files));
+    }
+    case
+}
+
+fn sections(text: &str) -> Vec<(String, String)> {
+    let header = |line: &str| line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --\n")).map(str::to_owned);
+    let mut sections: Vec<(String, String)> = Vec::new();
+    for line in text.split_inclusive('\n') {
+        match (header(line), sections.last_mut()) {
+            (Some(name), _) => sections.push((name, String::new())),
+            (None, Some((_, text))) => text.push_str(line),
+            (None, None) => {}
+        }
+    }
+    for (name, text) in &mut sections {
+        if let Some(plain) = name.strip_suffix(" | json") {
+            *text = serde_json::from_str(text).expect("a JSON string");
+            *name = plain.to_owned();
+        }
+    }
+    sections
+}
+
+fn pack(files: &[(String, String)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (name, text) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, name, text.as_bytes()).expect("a file in an archive");
+    }
+    archive.into_inner().and_then(GzEncoder::finish).expect("an archive")
+}
+
+fn strings(options: &Value, key: &str) -> Vec<String> {
+    let items = options.get(key).and_then(Value::as_array).into_iter().flatten();
+    items.map(|item| item.as_str().expect("text").to_owned()).collect()
+}
+
+fn request(case: &Case, options: &Value) -> Result<Request, String> {
+    let flag = |key: &str| options.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let text = |key: &str, default: &str| options.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
+    let mut layers = Vec::new();
+    for file in strings(options, "layers") {
+        let settings =
+            yaml::Settings { marks: true, duplicate_keys: DuplicateKeys::LastWins, ..yaml::Settings::default() };
+        for document in yaml::read(&case.layers[&file], &settings).map_err(|error| error.to_string())? {
+            layers.push(Layer { file: file.clone(), value: document.value, marks: document.marks });
+        }
+    }
+    let notations = [
+        ("setJSON", Notation::Json),
+        ("set", Notation::Typed),
+        ("setString", Notation::Text),
+        ("setLiteral", Notation::Literal),
+    ];
+    let mut set = Vec::new();
+    for (key, notation) in notations {
+        for line in strings(options, key) {
+            if notation == Notation::Json && line.starts_with('{') {
+                let value = serde_json::from_str(&line).expect("an object");
+                layers.push(Layer { file: "--set-json".to_owned(), value, ..Layer::default() });
+            } else {
+                set.extend(strvals::parse(&line, notation).map_err(|error| error.to_string())?);
+            }
+        }
+    }
+    let default = Capabilities::default();
+    let capabilities = Capabilities {
+        kube_version: text("kubeVersion", &default.kube_version),
+        api_versions: strings(options, "apiVersions"),
+    };
+    Ok(Request {
+        release_name: text("name", "release-name"),
+        namespace: text("namespace", "default"),
+        layers,
+        set,
+        capabilities,
+        is_upgrade: flag("isUpgrade"),
+    })
+}
+
+fn messages(wrong: &Diagnostics) -> String {
+    wrong.iter().map(|diagnostic| diagnostic.message.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the stream, and every text by its path.
+fn render(case: &Case, options: &Value) -> Result<(String, BTreeMap<String, String>), String> {
+    let request = request(case, options)?;
+    let chart = helm::load(&case.tree, "chart").map_err(|wrong| messages(&wrong))?;
+    let rendered = helm::render(&chart, &request, &Options::default()).map_err(|wrong| messages(&wrong))?;
+    let flag = |key: &str| options.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let selection =
+        Selection { include_crds: flag("includeCRDs"), no_hooks: flag("noHooks"), skip_tests: flag("skipTests") };
+    let mut stream = stream::template_output(&rendered, &selection).map_err(|wrong| wrong.to_string())?;
+    let only = strings(options, "showOnly");
+    if !only.is_empty() {
+        stream = stream::show_only(&stream, &only).map_err(|wrong| wrong.to_string())?;
+    }
+    let mut texts: BTreeMap<String, String> =
+        rendered.files.iter().map(|file| (file.path.clone(), file.text.clone())).collect();
+    if let Some(notes) = rendered.notes {
+        texts.insert(format!("{}/templates/NOTES.txt", chart.name()), notes);
+    }
+    Ok((stream, texts))
+}
+
+/// Returns what Helm's message says went wrong, without its nesting and places.
+fn cause(message: &str) -> &str {
+    if let Some(head) = message.strip_prefix("YAML parse error on ") {
+        let end = head.find(": ").expect("a path");
+        return &message[..message.len() - head.len() + end];
+    }
+    if let Some((_, cause)) = message.strip_prefix("failed parsing --set").and_then(|rest| rest.split_once("data: ")) {
+        return cause.trim();
+    }
+    let last = message.trim_end().rsplit("\n    ").next().unwrap_or(message);
+    let last = last.rsplit_once("):").filter(|(head, _)| head.contains(" error at (")).map_or(last, |(_, cause)| cause);
+    let last =
+        if last.starts_with("template: ") { last.rsplit_once(">: ").map_or(last, |(_, cause)| cause) } else { last };
+    match last.rsplit_once("error calling ") {
+        Some((_, called)) => called.split_once(": ").map_or(called, |(_, cause)| cause).trim(),
+        None => last.trim(),
+    }
+}
+
+/// Compares what a schema finds wrong: the same places and words, in any order. Go sets thousands apart by commas.
+fn violations(ours: &str, helm: &str) -> Result<(), String> {
+    let helm = helm.lines().filter_map(|line| line.trim_start().strip_prefix("- at '")?.split_once("': "));
+    let apart = Regex::new(r"([0-9]),([0-9])").expect("a pattern");
+    let mut helm: Vec<(String, String)> = helm
+        .map(|(at, what)| (at.trim_start_matches('/').replace('/', "."), apart.replace_all(what, "$1$2").into_owned()))
+        .collect();
+    let place = |at: &str| if at == "the values" { String::new() } else { at.trim_matches('`').to_owned() };
+    let mut ours: Vec<(String, String)> =
+        ours.lines().filter_map(|line| line.split_once(": ")).map(|(at, what)| (place(at), what.to_owned())).collect();
+    helm.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+    ours.sort_by(|a, b| (&a.1, &a.0).cmp(&(&b.1, &b.0)));
+    let below = |ours: &str, helm: &str| ours == helm || ours.ends_with(&format!(".{helm}")) || helm.is_empty();
+    let same = |(a, b): (&(String, String), &(String, String))| below(&a.0, &b.0) && a.1 == b.1;
+    if ours.len() == helm.len() && ours.iter().zip(&helm).all(same) {
+        return Ok(());
+    }
+    Err(format!("we find {ours:#?}\nHelm finds {helm:#?}"))
+}
+
+fn compare(case: &Case, render: &Render) -> Result<(), String> {
+    let ours = self::render(case, &render.options);
+    match (ours, render.wants.get("error")) {
+        (Ok((stream, _)), Some(error)) => Err(format!("Helm fails, and we do not: {error}\n{stream}")),
+        (Err(message), None) => Err(format!("we fail, and Helm does not: {message}")),
+        (Err(message), Some(error)) if error.contains("\n- at '") => violations(&message, error),
+        (Err(message), Some(error)) => {
+            let known = render.options.get("ours").and_then(Value::as_str);
+            let cause = known.unwrap_or_else(|| cause(error));
+            if message.contains(cause) { Ok(()) } else { Err(format!("we say: {message}\nHelm says: {error}")) }
+        }
+        (Ok((stream, texts)), None) => {
+            let ours = |name: &str| if name == "stream" { Some(&stream) } else { texts.get(name) };
+            // Notes other than the chart's own are executed and not kept.
+            let is_kept = |name: &str| !name.ends_with("/NOTES.txt") || name.matches('/').count() == 2;
+            for (name, want) in render.wants.iter().filter(|(name, _)| is_kept(name)) {
+                if ours(name) != Some(want) {
+                    let ours = ours(name).map_or("nothing", String::as_str);
+                    return Err(format!("{name} is {}", difference(ours, want)));
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Returns the first lines that differ.
+fn difference(ours: &str, helm: &str) -> String {
+    let at = ours.lines().zip(helm.lines()).take_while(|(a, b)| a == b).count();
+    let some = |text: &str| text.lines().skip(at).take(6).map(|line| format!("    {line:?}\n")).collect::<String>();
+    format!("different from line {}:\n  ours\n{}  Helm\n{}", at + 1, some(ours), some(helm))
+}
+
+#[test]
+fn every_chart_renders_as_in_helm() {
+    let cases = cases();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in &cases {
+        assert!(!case.renders.is_empty(), "{} renders nothing", case.name);
+        for render in &case.renders {
+            assert!(!render.wants.is_empty(), "{}: {} is not recorded", case.name, render.name);
+            count += 1;
+            if let Err(difference) = compare(case, render) {
+                wrong.push(format!("{}: {}: {difference}", case.name, render.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} renders differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(cases.len() >= 40, "only {} charts", cases.len());
+}
