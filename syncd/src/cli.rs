@@ -1,0 +1,486 @@
+//! The command line: from arguments and environment variables to settings, from a report to an exit code.
+//!
+//! Everything that is only known at the start of a process is decided here: connections, files, signals, the system's clock. Knows no
+//! cycle from inside. Invariant: every way to end has a documented exit code ([`EXIT_CODES`]), and `once` leaves its report behind
+//! whatever happens after the arguments were understood.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use ulid::Ulid;
+
+use crate::config::Settings;
+use crate::cycle::{Clock, Mode, Request};
+use crate::daemon::{self, Pace, Reconciler, failed_report};
+use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, SourceError};
+use crate::http::{self, Face};
+use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
+use crate::logs::{self, Logged};
+use crate::metrics::{CountedRepo, Metrics};
+use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceState, Stage};
+use crate::summary;
+
+/// How a process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Every service is synced; or `run` was asked to stop.
+    Synced = 0,
+    /// At least one service is not.
+    Failed = 1,
+    /// The arguments cannot work.
+    Usage = 2,
+    /// The repository or its index cannot be followed.
+    Source = 3,
+    /// The cluster cannot be read or written.
+    Cluster = 4,
+    /// Everything else is synced, but something waits for a decision.
+    Held = 5,
+    /// It was asked to stop before the end.
+    Interrupted = 6,
+    /// A fault of syncd.
+    Internal = 70,
+}
+
+/// Every exit code with its meaning, as `--help` shows them.
+pub const EXIT_CODES: [(Exit, &str); 8] = [
+    (Exit::Synced, "every service is synced; run: was asked to stop"),
+    (Exit::Failed, "at least one service failed, or is blocked by one that did"),
+    (Exit::Usage, "wrong usage: the arguments cannot work"),
+    (Exit::Source, "the repository or its index was refused; the last good revision stays in force"),
+    (Exit::Cluster, "the cluster or the recorded state could not be read or written"),
+    (Exit::Held, "all else is synced, but deletions or a record wait for a decision"),
+    (Exit::Interrupted, "asked to stop before the end"),
+    (Exit::Internal, "a fault of syncd"),
+];
+
+/// Keeps one environment's cluster equal to the rendered manifests in Git.
+#[derive(Debug, Parser)]
+#[command(name = "syncd", version, after_help = exit_code_help())]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Polls the repository and keeps the cluster equal to it, until it is asked to stop
+    #[command(after_help = exit_code_help())]
+    Run(Run),
+    /// Does one cycle, prints what was done, and ends
+    #[command(after_help = exit_code_help())]
+    Once(Once),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    common: Common,
+    /// Time between two polls of the repository, give or take a fifth
+    #[arg(long, env = "SYNCD_POLL_INTERVAL", default_value = "15s", value_parser = duration, value_name = "TIME")]
+    poll_interval: Duration,
+    /// Longest time between two polls while the repository or the cluster cannot be read
+    #[arg(long, env = "SYNCD_POLL_INTERVAL_MAX", default_value = "5m", value_parser = duration, value_name = "TIME")]
+    poll_interval_max: Duration,
+    /// A cycle in which nothing happens for this long is given up; longer than the longest timeout of a service
+    #[arg(long, env = "SYNCD_CYCLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    cycle_timeout: Duration,
+    /// Address of /metrics, /healthz, /readyz and /api/v1/status; there is no authentication
+    #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
+    listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct Once {
+    #[command(flatten)]
+    common: Common,
+    /// Write the report of the cycle to this file, or to standard output with `-`
+    #[arg(long, env = "SYNCD_REPORT", value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Apply every object again, also those that are recorded as applied
+    #[arg(long, env = "SYNCD_FULL")]
+    full: bool,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Environment to keep: the folder of _gen, and the owner label of every object
+    #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
+    environment: String,
+    /// URL of the Git repository: https://…, file:///…, or http:// to loopback; without credentials
+    #[arg(long, env = "SYNCD_REPOSITORY", value_name = "URL", help_heading = "Source")]
+    repository: String,
+    /// Ref to follow: a full name, or a branch
+    #[arg(
+        long = "ref",
+        env = "SYNCD_REF",
+        default_value = "refs/heads/main",
+        value_name = "REF",
+        help_heading = "Source"
+    )]
+    reference: String,
+    /// File with a token for the repository; read anew at each request
+    #[arg(
+        long,
+        env = "SYNCD_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "password_file",
+        help_heading = "Source"
+    )]
+    token_file: Option<PathBuf>,
+    /// User name for the repository; needed with a password, optional with a token
+    #[arg(long, env = "SYNCD_USERNAME", value_name = "NAME", help_heading = "Source")]
+    username: Option<String>,
+    /// File with a password for the repository; read anew at each request
+    #[arg(long, env = "SYNCD_PASSWORD_FILE", value_name = "FILE", requires = "username", help_heading = "Source")]
+    password_file: Option<PathBuf>,
+    /// PEM file of the certificate authorities that may vouch for the repository, instead of the system's
+    #[arg(long, env = "SYNCD_CA_FILE", value_name = "FILE", help_heading = "Source")]
+    ca_file: Option<PathBuf>,
+    /// Accept a repository over plain http. Whoever is on the way can then change the cluster
+    #[arg(long, env = "SYNCD_ALLOW_PLAIN_HTTP", help_heading = "Source")]
+    allow_plain_http: bool,
+    /// Folder for the local copy of the repository, for this process alone; a temporary one if not given
+    #[arg(long, env = "SYNCD_CACHE_DIR", value_name = "FOLDER", help_heading = "Source")]
+    cache_dir: Option<PathBuf>,
+    /// Namespace of syncd's own state
+    #[arg(long, env = "SYNCD_NAMESPACE", default_value = "syncd", value_name = "NAME", value_parser = dns_label, help_heading = "Cluster")]
+    namespace: String,
+    /// Kubeconfig of the cluster; the pod's service account if not given
+    #[arg(long, env = "SYNCD_KUBECONFIG", value_name = "FILE", help_heading = "Cluster")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one if not given
+    #[arg(long, env = "SYNCD_CONTEXT", value_name = "NAME", requires = "kubeconfig", help_heading = "Cluster")]
+    context: Option<String>,
+    /// Requests to the cluster in flight at the same time
+    #[arg(long, env = "SYNCD_CONCURRENCY", default_value_t = 32, value_name = "NUMBER", value_parser = at_least_one, help_heading = "Cluster")]
+    concurrency: usize,
+    /// Time between two full syncs, each of which applies every object again
+    #[arg(long, env = "SYNCD_FULL_SYNC_INTERVAL", default_value = "12h", value_parser = duration, value_name = "TIME", help_heading = "Cluster")]
+    full_sync_interval: Duration,
+    /// Form of log lines
+    #[arg(long, env = "SYNCD_LOG_FORMAT", default_value = "text", value_name = "FORMAT", help_heading = "Logs")]
+    log_format: logs::Format,
+    /// How much is logged
+    #[arg(long, env = "SYNCD_LOG_LEVEL", default_value = "info", value_name = "LEVEL", help_heading = "Logs")]
+    log_level: logs::Level,
+}
+
+fn exit_code_help() -> String {
+    let rows: Vec<String> =
+        EXIT_CODES.iter().map(|(exit, meaning)| format!("  {:>2}  {meaning}", *exit as u8)).collect();
+    format!("Exit codes:\n{}", rows.join("\n"))
+}
+
+/// Reads a time such as `15s`, `12h` or `1m 30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: jiff::SignedDuration =
+        text.parse().map_err(|_| "expected a time such as `15s`, `5m` or `12h`".to_owned())?;
+    let duration = Duration::try_from(parsed).map_err(|_| "a time cannot be negative".to_owned())?;
+    if duration.is_zero() { Err("a time of zero would never rest".to_owned()) } else { Ok(duration) }
+}
+
+fn dns_label(text: &str) -> Result<String, String> {
+    if manifest::object::is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(manifest::object::DNS_LABEL_RULE.to_owned())
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("expected a number, at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// Why a command could not begin, or not end as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The repository's settings cannot work.
+    #[error("the source cannot be used")]
+    Source(#[from] SourceError),
+    /// The cluster's settings cannot work.
+    #[error("the cluster cannot be used")]
+    Cluster(#[from] ConnectError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The report cannot be written.
+    #[error("cannot write the report to {path:?}")]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] std::io::Error),
+}
+
+impl CliError {
+    /// Returns the exit code that goes with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            CliError::Source(SourceError::Cache(_)) => Exit::Source,
+            CliError::Source(_) | CliError::Cluster(_) | CliError::Listen { .. } | CliError::Report { .. } => {
+                Exit::Usage
+            }
+            CliError::Signals(_) => Exit::Internal,
+        }
+    }
+
+    /// Returns the part of a cycle that could not even begin.
+    fn stage(&self) -> Stage {
+        match self {
+            CliError::Source(_) => Stage::Source,
+            CliError::Cluster(_) => Stage::Live,
+            CliError::Listen { .. } | CliError::Report { .. } | CliError::Signals(_) => Stage::Plan,
+        }
+    }
+}
+
+/// Does what the arguments say.
+///
+/// # Errors
+/// See [`CliError`]; each has an exit code.
+pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
+    match cli.command {
+        Command::Run(arguments) => run(arguments).await,
+        Command::Once(arguments) => once(arguments).await,
+    }
+}
+
+async fn run(arguments: Run) -> Result<Exit, CliError> {
+    let Run { common, poll_interval, poll_interval_max, cycle_timeout, listen } = arguments;
+    logs::install(common.log_format, common.log_level);
+    let pace = Pace { poll: poll_interval, slowest: poll_interval_max, silence: cycle_timeout, ..Pace::default() };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
+    let face = Arc::new(Face::new(Arc::clone(&metrics), pace.silence_max()));
+    let listener = TcpListener::bind(listen).await.map_err(|source| CliError::Listen { address: listen, source })?;
+    let observer: Arc<dyn Observer> = Arc::new(Both(Logged, Arc::clone(&face)));
+    let mut reconciler = reconciler(&common, metrics, clock, observer).await?;
+    let stop = stop_on_signal()?;
+    // Port 0 asks for any: say which it is.
+    let listen = listener.local_addr().unwrap_or(listen);
+    let pages = Arc::clone(&face);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the pages live as long as the process and own nothing that must be ended"
+    )]
+    let pages = tokio::spawn(http::serve(listener, pages));
+    tracing::info!(environment = common.environment, %listen, version = env!("CARGO_PKG_VERSION"), "syncd started");
+    let tip = reconciler.tip();
+    daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop).await;
+    pages.abort();
+    tracing::info!("syncd stopped");
+    Ok(Exit::Synced)
+}
+
+async fn once(arguments: Once) -> Result<Exit, CliError> {
+    let Once { common, report: path, full } = arguments;
+    logs::install(common.log_format, common.log_level);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
+    let mode = if full { Mode::Full } else { Mode::Auto };
+    let request = Request { id: Ulid::new().to_string(), mode };
+    let mut reconciler = match reconciler(&common, metrics, Arc::clone(&clock), Arc::new(Logged)).await {
+        Ok(reconciler) => reconciler,
+        Err(error) => {
+            let failure = CycleError { stage: error.stage(), message: told(&error) };
+            leave_report(path.as_deref(), &failed_report(&request, &common.environment, &*clock, failure))?;
+            return Err(error);
+        }
+    };
+    let stop = stop_on_signal()?;
+    let report = reconciler.reconcile(&request, stop.clone()).await;
+    let to_stdout = path.as_deref() == Some(Path::new("-"));
+    let text = summary::text(&report);
+    // Whoever closed our output wants no more of it.
+    let _ = if to_stdout {
+        std::io::stderr().write_all(text.as_bytes())
+    } else {
+        std::io::stdout().write_all(text.as_bytes())
+    };
+    leave_report(path.as_deref(), &report)?;
+    Ok(exit_of(&report, *stop.borrow()))
+}
+
+async fn reconciler(
+    common: &Common,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+) -> Result<Reconciler<CountedRepo<GitRepo>, KubeCluster>, CliError> {
+    let secret_file = common.token_file.as_ref().or(common.password_file.as_ref());
+    let credentials = secret_file
+        .map(|secret_file| Credentials { username: common.username.clone(), secret_file: secret_file.clone() });
+    let repo = GitRepo::open(GitSettings {
+        url: common.repository.clone(),
+        reference: common.reference.clone(),
+        access: Access { credentials, ca_file: common.ca_file.clone(), plain_http: common.allow_plain_http },
+        cache: common.cache_dir.clone(),
+        limits: GitLimits::default(),
+    })?;
+    let connection = Connection { kubeconfig: common.kubeconfig.clone(), context: common.context.clone() };
+    let told = Arc::clone(&metrics);
+    let on_request: OnRequest = Arc::new(move |fact| told.request(fact.verb, fact.code, fact.duration));
+    let cluster = KubeCluster::connect(&connection, &common.namespace, Timeouts::default(), on_request).await?;
+    let settings = Settings {
+        concurrency: common.concurrency,
+        full_sync_interval: common.full_sync_interval,
+        ..Settings::new(&common.environment, &common.namespace)
+    };
+    Ok(Reconciler::new(CountedRepo::new(repo, metrics), cluster, settings, clock, observer))
+}
+
+/// Returns the exit code for the worst thing that happened.
+fn exit_of(report: &Report, interrupted: bool) -> Exit {
+    let failed_at = |stages: &[Stage]| report.errors.iter().any(|error| stages.contains(&error.stage));
+    if failed_at(&[Stage::Plan]) {
+        Exit::Internal
+    } else if failed_at(&[Stage::State, Stage::Live]) {
+        Exit::Cluster
+    } else if report
+        .services
+        .values()
+        .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::Blocked))
+    {
+        Exit::Failed
+    } else if failed_at(&[Stage::Source, Stage::Index]) {
+        Exit::Source
+    } else if interrupted || report.result == CycleResult::Superseded {
+        Exit::Interrupted
+    } else {
+        match report.result {
+            CycleResult::Held => Exit::Held,
+            CycleResult::Failed => Exit::Failed,
+            CycleResult::Unchanged | CycleResult::Synced | CycleResult::Superseded => Exit::Synced,
+        }
+    }
+}
+
+fn leave_report(path: Option<&Path>, report: &Report) -> Result<(), CliError> {
+    let Some(path) = path else { return Ok(()) };
+    write_report(path, report).map_err(|source| CliError::Report { path: path.to_owned(), source })
+}
+
+/// Returns an error with its causes, on one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Writes the report as a whole or not at all.
+fn write_report(path: &Path, report: &Report) -> std::io::Result<()> {
+    let mut json = serde_json::to_vec_pretty(report).expect("a report has string keys only");
+    json.push(b'\n');
+    if path == Path::new("-") {
+        return std::io::stdout().write_all(&json);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut file = tempfile::Builder::new().prefix(".report-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(&json)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
+}
+
+/// Returns what becomes true at SIGTERM or SIGINT.
+fn stop_on_signal() -> Result<watch::Receiver<bool>, CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(CliError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(CliError::Signals)?;
+    let (stop, stopped) = watch::channel(false);
+    #[expect(clippy::disallowed_methods, reason = "it only waits for a signal, for as long as the process lives")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+        stop.send_replace(true);
+        stop.closed().await;
+    });
+    Ok(stopped)
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place where the time of day enters")]
+    fn now(&self) -> jiff::Timestamp {
+        jiff::Timestamp::now()
+    }
+}
+
+/// Tells two.
+struct Both<A, B>(A, Arc<B>);
+
+impl<A: Observer, B: Observer> Observer for Both<A, B> {
+    fn observe(&self, event: &Event) {
+        self.0.observe(event);
+        self.1.observe(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_a_variable() {
+        for command in Cli::command().get_subcommands() {
+            for argument in
+                command.get_arguments().filter(|argument| argument.get_long().is_some_and(|name| name != "help"))
+            {
+                let name = argument.get_long().expect("filtered").replace('-', "_").to_uppercase();
+                let variable = argument.get_env().and_then(|variable| variable.to_str()).map(str::to_owned);
+                assert_eq!(variable, Some(format!("SYNCD_{name}")), "of {}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_told_once_each() {
+        let mut codes: Vec<u8> = EXIT_CODES.iter().map(|(exit, _)| *exit as u8).collect();
+        assert!(codes.is_sorted());
+        codes.dedup();
+        assert_eq!(codes.len(), EXIT_CODES.len());
+        assert!(Cli::command().render_help().to_string().contains("70  a fault of syncd"));
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
+        assert_eq!(duration("12h"), Ok(Duration::from_secs(43_200)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["", "15", "-3s", "0s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

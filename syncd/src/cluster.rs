@@ -1,0 +1,191 @@
+//! SEAM: the Kubernetes API, as `syncd` needs it.
+//!
+//! Every request that `syncd` sends is a call of this trait, so that a simulator can lose, delay, deny or repeat each of them and a
+//! test can count them. Knows no connection, token or wire format; [`crate::kube`] is the real one. Invariants: a write that may have
+//! happened although its reply did not come is [`ErrorClass::Ambiguous`], never a plain failure; an error text never carries a
+//! manifest's values.
+
+use std::fmt;
+use std::future::Future;
+
+use futures::stream::BoxStream;
+use manifest::ObjectRef;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Label that names the environment that owns an object.
+pub const LABEL_ENVIRONMENT: &str = "syncd/environment";
+/// Label that names the service that owns an object.
+pub const LABEL_SERVICE: &str = "syncd/service";
+/// Annotation with the hash of the manifest that was last applied ([`manifest::Manifest::hash`]).
+pub const ANNOTATION_HASH: &str = "syncd/hash";
+/// Field manager of every apply.
+pub const FIELD_MANAGER: &str = "syncd";
+
+/// A kind, without version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupKind {
+    /// API group; empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Kind.
+    pub kind: String,
+}
+
+impl GroupKind {
+    /// Returns the kind of an object.
+    pub fn of(object: &ObjectRef) -> Self {
+        GroupKind { group: object.group.clone(), kind: object.kind.clone() }
+    }
+}
+
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() { f.write_str(&self.kind) } else { write!(f, "{}.{}", self.kind, self.group) }
+    }
+}
+
+/// One server-side apply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Apply {
+    /// The object.
+    pub id: ObjectRef,
+    /// API version to apply through.
+    pub api_version: String,
+    /// The whole body: the manifest with owner labels and hash annotation.
+    pub body: Value,
+    /// The object must exist with this uid; the apply can then never create (answer: [`ErrorClass::Gone`]). `None`: it may create.
+    pub uid: Option<String>,
+    /// Only ask what would happen.
+    pub dry_run: bool,
+}
+
+/// What is known of an object that exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+    /// `metadata.generation`; 0 where the kind has none.
+    pub generation: i64,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+    /// Value of [`LABEL_ENVIRONMENT`].
+    pub environment: Option<String>,
+    /// Value of [`LABEL_SERVICE`].
+    pub service: Option<String>,
+    /// Value of [`ANNOTATION_HASH`].
+    pub hash: Option<String>,
+}
+
+/// What an accepted delete means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// The object is gone.
+    Gone,
+    /// The object is being deleted: finalizers or grace keep it for a while.
+    Terminating,
+}
+
+/// A change that a watch tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WatchEvent {
+    /// Telling what exists begins: always the first event, and again after each break.
+    Restarted,
+    /// An object exists, with this content. Objects that exist at the start are told first.
+    Present(ObjectRef, Value),
+    /// An object is gone.
+    Absent(ObjectRef),
+    /// Everything that existed at the last [`WatchEvent::Restarted`] has been told. What was not told since then is gone.
+    Synchronized,
+}
+
+/// One ConfigMap of `syncd`'s own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateObject {
+    /// Name, in `syncd`'s namespace.
+    pub name: String,
+    /// Labels.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// `data`.
+    pub data: std::collections::BTreeMap<String, String>,
+    /// `metadata.resourceVersion` it was read at; `None`: it does not exist yet and must not when it is written.
+    pub resource_version: Option<String>,
+}
+
+/// What the caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ErrorClass {
+    /// Nothing happened; try again later (connection refused, 429, 500, 503 before the request was taken).
+    Transient,
+    /// Nobody knows whether it happened (time-out, connection lost after the request was sent). Read before deciding.
+    Ambiguous,
+    /// Somebody else was faster: read again (409 on resourceVersion or uid precondition).
+    Conflict,
+    /// The object is not there, or not with that uid (404, or the uid precondition of an apply).
+    Gone,
+    /// The API does not serve this kind (yet).
+    NotServed,
+    /// The namespace does not exist or is being deleted.
+    NamespaceUnavailable,
+    /// The content is wrong (400, 422): a new manifest is needed.
+    Rejected,
+    /// Not allowed (401, 403): someone must change permissions or an admission policy.
+    Forbidden,
+}
+
+/// A failed request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct ClusterError {
+    /// What to do about it.
+    pub class: ErrorClass,
+    /// HTTP status; 0 where none came.
+    pub code: u16,
+    /// The server's words, without values of Secrets.
+    pub message: String,
+}
+
+/// The Kubernetes API of one cluster.
+pub trait Cluster: Send + Sync + 'static {
+    /// Applies one object, forcing conflicts, as [`FIELD_MANAGER`].
+    fn apply(&self, apply: Apply) -> impl Future<Output = Result<Observed, ClusterError>> + Send;
+
+    /// Deletes one object if it has `uid`. [`ErrorClass::Gone`]: it was not there; [`ErrorClass::Conflict`]: it has another uid.
+    fn delete(&self, id: &ObjectRef, uid: &str) -> impl Future<Output = Result<Deletion, ClusterError>> + Send;
+
+    /// Reads one object.
+    fn get(&self, id: &ObjectRef) -> impl Future<Output = Result<Option<Value>, ClusterError>> + Send;
+
+    /// Lists all objects of one kind, in all namespaces, that carry [`LABEL_ENVIRONMENT`] = `environment`. Metadata only.
+    /// A kind that is not served has none ([`ErrorClass::NotServed`] only when discovery itself cannot tell).
+    fn list_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> impl Future<Output = Result<Vec<(ObjectRef, Observed)>, ClusterError>> + Send;
+
+    /// Watches all objects of one kind that carry [`LABEL_ENVIRONMENT`] = `environment`, whole objects, for ever: breaks are mended
+    /// inside, and told by a new [`WatchEvent::Synchronized`].
+    fn watch_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
+
+    /// Asks the API anew which kinds it serves, and tells whether it serves this one.
+    fn is_served(&self, kind: &GroupKind) -> impl Future<Output = Result<bool, ClusterError>> + Send;
+
+    /// Lists `syncd`'s own ConfigMaps of `environment` (by label), in `syncd`'s namespace.
+    fn list_state(&self, environment: &str) -> impl Future<Output = Result<Vec<StateObject>, ClusterError>> + Send;
+
+    /// Creates or replaces one ConfigMap, compare-and-set on its resourceVersion; returns the new one. [`ErrorClass::Conflict`]:
+    /// somebody else wrote it.
+    fn write_state(&self, object: StateObject) -> impl Future<Output = Result<String, ClusterError>> + Send;
+
+    /// Deletes one ConfigMap if it still has this resourceVersion.
+    fn delete_state(&self, name: &str, resource_version: &str)
+    -> impl Future<Output = Result<(), ClusterError>> + Send;
+}

@@ -1,0 +1,404 @@
+//! One reconciliation, READ FIRST: source, state, live, plan, verify, execute, report.
+//!
+//! Straight-line code over the two seams; what is decided is decided in [`crate::plan`], what is done is done in [`crate::execute`].
+//! Knows when to look, and remembers between cycles what need not be asked again. Invariants: an index that did not change, with nothing
+//! open, costs no request to the cluster; a source that fails is never an empty one; there is always a report.
+
+mod memory;
+mod outcome;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use manifest::ObjectRef;
+use tokio::time::Instant;
+
+use crate::cluster::{Cluster, GroupKind};
+use crate::config::Settings;
+use crate::desired::{self, Content, Desired, Source, SourceError};
+use crate::execute::{Done, execute};
+use crate::live::{self, Live};
+use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
+use crate::repo::{Repo, Revision};
+use crate::report::{CycleError, Event, Phases, Report, Stage, Trigger};
+use crate::state::{self, Root, State, StoredRoot};
+
+pub use crate::context::{Clock, Context};
+pub use memory::Memory;
+
+/// Which cycle to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// ULID, for the report.
+    pub id: String,
+    /// How much to do.
+    pub mode: Mode,
+}
+
+/// How much a cycle is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What is new, failed, or due.
+    Auto,
+    /// Everything: every object is applied again.
+    Full,
+}
+
+/// Runs one cycle. Never fails as a whole: whatever happens is in the report. Dropping the future is a crash, and safe.
+pub async fn run<R: Repo, C: Cluster>(
+    repo: &R,
+    cluster: &C,
+    settings: &Settings,
+    memory: &mut Memory,
+    request: &Request,
+    context: &Context<'_>,
+) -> Report {
+    let started = Instant::now();
+    let started_at = context.now();
+    let mut cycle = Cycle { repo, cluster, settings, context, memory, walk: Walk::default() };
+    cycle.all(request.mode).await;
+    let walk = std::mem::take(&mut cycle.walk);
+    let mut report = outcome::report(settings, memory, walk);
+    memory.note_services(&report.services);
+    report.id.clone_from(&request.id);
+    report.started_at = started_at;
+    report.ended_at = context.now();
+    report.seconds = started.elapsed().as_secs_f64();
+    report
+}
+
+struct Cycle<'a, R, C> {
+    repo: &'a R,
+    cluster: &'a C,
+    settings: &'a Settings,
+    context: &'a Context<'a>,
+    memory: &'a mut Memory,
+    walk: Walk,
+}
+
+/// What happened in a cycle.
+#[derive(Default)]
+struct Walk {
+    trigger: Option<Trigger>,
+    plan: Option<Plan>,
+    done: BTreeMap<String, Done>,
+    errors: Vec<CycleError>,
+    phases: Phases,
+    /// Whether a plan was carried out.
+    executed: bool,
+}
+
+/// It is not known any more what is stored; the reason is in the errors and reports.
+struct Lost;
+
+impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
+    async fn all(&mut self, mode: Mode) {
+        let clock = Instant::now();
+        let new = self.ask_source().await;
+        self.walk.phases.source += clock.elapsed().as_secs_f64();
+        // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
+        let read = self.memory.state.take();
+        let fresh = read.is_none();
+        let clock = Instant::now();
+        let state = match read {
+            Some(state) => Ok(state),
+            None => state::read(self.cluster, &self.settings.environment).await,
+        };
+        self.walk.phases.read += clock.elapsed().as_secs_f64();
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return self.fail(Stage::State, &error.to_string()),
+        };
+        let Some(source) = self.adopt_source(new, &state).await else {
+            self.memory.state = Some(state);
+            self.memory.fresh |= fresh;
+            return;
+        };
+        let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
+        match self.reconcile(source, state, fresh, mode).await {
+            Ok(state) => self.memory.state = Some(state),
+            Err(Lost) => self.memory.fresh = true,
+        }
+    }
+
+    // ---------------------------------------------------------------------------------------------------------------- source
+
+    /// Asks for the tip and follows it if it is new. Nothing: what is in force stays so.
+    async fn ask_source(&mut self) -> Option<Source> {
+        let in_force = self.memory.source.as_ref().map(|source| source.revision.clone());
+        let tip = match self.repo.tip().await {
+            Ok(tip) => tip,
+            Err(error) => {
+                self.keep_source(&error.into());
+                return None;
+            }
+        };
+        if in_force.as_ref() == Some(&tip) {
+            return None;
+        }
+        match self.read_source(&tip).await {
+            Ok(source) => Some(source),
+            Err(error) => {
+                self.keep_source(&error);
+                None
+            }
+        }
+    }
+
+    async fn read_source(&self, revision: &Revision) -> Result<Source, SourceError> {
+        let commit = self.repo.fetch(revision).await?;
+        let (environment, limits) = (&self.settings.environment, &self.settings.limits);
+        desired::read_index(self.repo, revision, commit, environment, limits).await
+    }
+
+    fn keep_source(&mut self, error: &SourceError) {
+        let stage = match error {
+            SourceError::Repo(_) => Stage::Source,
+            SourceError::NoIndex { .. } | SourceError::IndexTooLarge { .. } | SourceError::Index { .. } => Stage::Index,
+        };
+        let kept = match &self.memory.source {
+            Some(source) => format!("; revision {} stays in force", source.revision.short()),
+            None => String::new(),
+        };
+        self.fail(stage, &format!("{error}{kept}"));
+    }
+
+    /// Returns the source in force: the new one, the one in memory, or the one that was last adopted according to the state.
+    async fn adopt_source(&mut self, new: Option<Source>, state: &State) -> Option<Source> {
+        if let Some(source) = new {
+            let (revision, commit) = (source.revision.clone(), source.commit.clone());
+            self.context.tell(&Event::Revision { revision, commit });
+            self.memory.source = Some(source);
+        }
+        if self.memory.source.is_none()
+            && let Some(root) = &state.root
+        {
+            let clock = Instant::now();
+            match self.read_source(&root.root.commit).await {
+                Ok(source) => self.memory.source = Some(source),
+                Err(error) => {
+                    let revision = root.root.commit.short();
+                    self.fail(
+                        Stage::Source,
+                        &format!("revision {revision}, the last one in force, cannot be read: {error}"),
+                    );
+                }
+            }
+            self.walk.phases.source += clock.elapsed().as_secs_f64();
+        }
+        self.memory.source.clone()
+    }
+
+    // ------------------------------------------------------------------------------------------------------------- reconcile
+
+    /// Makes the cluster what `source` says. Returns the state as it is then.
+    async fn reconcile(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
+        let full = mode == Mode::Full || self.is_full_sync_due(&state);
+        let scope = if full { Scope::Full } else { Scope::Needed };
+        let clock = Instant::now();
+        let mut live = Live::default();
+        self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&self.memory.look_again)), &state)
+            .await;
+        let resting = self.memory.resting(&source, full);
+        let selection = plan::select(&source.index, &state, &live, &resting, scope);
+        self.memory.forget_settled(&selection);
+        self.walk.phases.read += clock.elapsed().as_secs_f64();
+        let changed = self.memory.planned_index != Some(source.root);
+        self.walk.trigger = Some(match () {
+            () if full => Trigger::Full,
+            () if selection.act.is_empty() && !fresh => Trigger::None,
+            () if fresh => Trigger::Start,
+            () if changed => Trigger::Changed,
+            () => Trigger::Retry,
+        });
+        if selection.act.is_empty() {
+            self.memory.planned_index = Some(source.root);
+            return Ok(state);
+        }
+        let Some((desired, live)) = self.look(&source, &state, live, &selection, fresh || full).await else {
+            self.memory.fresh = fresh;
+            return Ok(state);
+        };
+        let Some(plan) = self.plan(&desired, &state, &live, &selection) else {
+            self.memory.fresh = fresh;
+            return Ok(state);
+        };
+        let clock = Instant::now();
+        let carried_out = self.carry_out(plan, &desired, state, &live, full).await;
+        self.walk.phases.execute += clock.elapsed().as_secs_f64();
+        self.memory.planned_index = carried_out.is_ok().then_some(source.root);
+        carried_out
+    }
+
+    /// Reads what the plan needs to know: manifests of the selected services, and the objects that it may delete.
+    async fn look(
+        &mut self,
+        source: &Source,
+        state: &State,
+        mut live: Live,
+        selection: &Selection,
+        widely: bool,
+    ) -> Option<(Desired, Live)> {
+        let clock = Instant::now();
+        let read = desired::read_services(self.repo, source, &selection.load, state, self.settings).await;
+        self.walk.phases.source += clock.elapsed().as_secs_f64();
+        let desired = match read {
+            Ok(desired) => desired,
+            Err(error) => {
+                self.fail(Stage::Source, &error.to_string());
+                return None;
+            }
+        };
+        let clock = Instant::now();
+        let again = &self.memory.look_again;
+        let kinds = desired.services.iter().filter(|(name, _)| widely || again.contains(*name));
+        let kinds = kinds.filter_map(|(_, content)| match content {
+            Content::Objects(objects) => Some(objects.keys().map(GroupKind::of)),
+            Content::Refused { .. } => None,
+        });
+        let kinds = kinds.flatten().collect();
+        self.list(&mut live, kinds, state).await;
+        let candidates = plan::candidates(&desired, state, selection);
+        for (id, error) in live::look_at(self.cluster, &mut live, &candidates, self.settings.concurrency).await {
+            self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
+        }
+        self.walk.phases.read += clock.elapsed().as_secs_f64();
+        Some((desired, live))
+    }
+
+    /// Lists kinds. Services that hold objects of a kind that could not be listed are looked at again in the next cycle.
+    async fn list(&mut self, live: &mut Live, kinds: BTreeSet<GroupKind>, state: &State) {
+        for (kind, error) in live::list(self.cluster, live, &kinds, self.settings).await {
+            let holds = |id: &ObjectRef| GroupKind::of(id) == kind;
+            let affected = state.records().filter(|(_, record)| record.held.keys().any(holds));
+            self.memory.look_again.extend(affected.map(|(name, _)| name.clone()));
+            self.fail(Stage::Live, &format!("{kind} could not be listed: {error}"));
+        }
+    }
+
+    fn plan(&mut self, desired: &Desired, state: &State, live: &Live, selection: &Selection) -> Option<Plan> {
+        let clock = Instant::now();
+        let policy = Policy {
+            namespace: self.settings.namespace.clone(),
+            fuse: self.settings.fuse.clone(),
+            approved: BTreeSet::new(),
+            protected: self.settings.protected.clone(),
+            trigger: self.walk.trigger.unwrap_or(Trigger::None),
+        };
+        let plan = plan::plan(desired, state, live, selection, &policy);
+        let verdict = verify::verify(&plan, desired, state, live, &policy);
+        self.walk.phases.plan += clock.elapsed().as_secs_f64();
+        let Err(violations) = verdict else { return Some(plan) };
+        for violation in violations {
+            self.fail(Stage::Plan, &format!("plan {} is not carried out: {violation}", plan.id().short()));
+        }
+        self.walk.plan = Some(plan);
+        None
+    }
+
+    /// Adopts the revision, executes the plan, and remembers what came of it.
+    async fn carry_out(
+        &mut self,
+        plan: Plan,
+        desired: &Desired,
+        mut state: State,
+        live: &Live,
+        full: bool,
+    ) -> Result<State, Lost> {
+        if plan.services.values().any(|service| service.problem.is_none()) {
+            self.context.tell(&planned(&plan));
+            self.adopt_root(&mut state, &desired.source, full).await?;
+            for (name, version) in std::mem::take(&mut state.stray_parts) {
+                // Whatever remains is found again when the state is read the next time.
+                let _ = state::remove(self.cluster, &name, &version).await;
+            }
+        }
+        self.walk.executed = true;
+        let before = &self.memory.reports;
+        let done = execute(self.cluster, self.settings, self.context, &plan, desired, &state, live, before).await;
+        let known = self.memory.remember(&mut state, &plan, &done, &desired.source, &self.settings.retry);
+        self.memory.note_plan(&plan, full);
+        self.walk.done = done;
+        self.walk.plan = Some(plan);
+        if full && !self.context.is_superseded() {
+            self.end_full_sync(&mut state).await?;
+        }
+        if known { Ok(state) } else { Err(Lost) }
+    }
+
+    // ------------------------------------------------------------------------------------------------------------------ root
+
+    fn is_full_sync_due(&self, state: &State) -> bool {
+        let Some(root) = state.root.as_ref().map(|stored| &stored.root) else { return false };
+        let Some(last) = root.full_sync_at.as_ref().and_then(|at| at.parse::<jiff::Timestamp>().ok()) else {
+            return true;
+        };
+        let elapsed = Duration::try_from(self.context.clock.now().duration_since(last));
+        // A last time in the future is a clock that was wrong: better once too often.
+        root.full_sync_open || elapsed.map_or(true, |elapsed| elapsed >= self.settings.full_sync_interval)
+    }
+
+    /// Records which revision is in force from now on, before anything of it is done.
+    async fn adopt_root(&mut self, state: &mut State, source: &Source, full: bool) -> Result<(), Lost> {
+        let (commit, index) = (source.revision.clone(), source.root);
+        let root = match &state.root {
+            // A commit that changed nothing for this environment is not worth a request.
+            Some(StoredRoot { root, .. }) if root.index == index && root.full_sync_open == full => return Ok(()),
+            Some(StoredRoot { root, .. }) => Root { commit, index, full_sync_open: full, ..root.clone() },
+            None => Root {
+                format: state::FORMAT,
+                environment: self.settings.environment.clone(),
+                commit,
+                index,
+                // The first sync applies everything as well.
+                full_sync_at: Some(self.context.now()),
+                full_sync_open: false,
+                epoch: 0,
+            },
+        };
+        self.write_root(state, root).await
+    }
+
+    /// Records that a full sync has ended.
+    async fn end_full_sync(&mut self, state: &mut State) -> Result<(), Lost> {
+        let Some(StoredRoot { root, .. }) = &state.root else { return Ok(()) };
+        let root = Root { full_sync_at: Some(self.context.now()), full_sync_open: false, ..root.clone() };
+        self.write_root(state, root).await
+    }
+
+    async fn write_root(&mut self, state: &mut State, root: Root) -> Result<(), Lost> {
+        match state::write_root(self.cluster, state.root.as_ref(), root).await {
+            Ok(stored) => {
+                state.root = Some(stored);
+                Ok(())
+            }
+            Err(error) => {
+                self.fail(Stage::State, &error.to_string());
+                Err(Lost)
+            }
+        }
+    }
+
+    fn fail(&mut self, stage: Stage, message: &str) {
+        let error = CycleError { stage, message: message.to_owned() };
+        self.context.tell(&Event::Failed(error.clone()));
+        self.walk.errors.push(error);
+    }
+}
+
+/// Returns the kinds of all recorded objects, or only those of some services.
+fn recorded_kinds(state: &State, of: Option<&BTreeSet<String>>) -> BTreeSet<GroupKind> {
+    let records = state.records().filter(|(name, _)| of.is_none_or(|of| of.contains(*name)));
+    records.flat_map(|(_, record)| record.held.keys().map(GroupKind::of)).collect()
+}
+
+fn planned(plan: &Plan) -> Event {
+    Event::Planned {
+        plan: plan.id(),
+        trigger: plan.trigger,
+        services: plan.services.len(),
+        applies: plan.applies().count(),
+        deletes: plan.deletes().count(),
+        withheld: plan.services.values().map(|service| service.withheld.len()).sum(),
+    }
+}

@@ -1,0 +1,175 @@
+//! What one process remembers between cycles.
+//!
+//! Only what saves requests or keeps failures from becoming a hot loop; all of it can be lost at any time. Invariant: what is
+//! remembered of the state is what is stored; when that is not certain, nothing is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::{Hash, ObjectRef};
+use tokio::time::Instant;
+
+use crate::config::Retry;
+use crate::desired::Source;
+use crate::execute::{After, Done, Pause};
+use crate::plan::{Plan, Selection};
+use crate::report::{HeldDeletions, ServiceReport, ServiceState};
+use crate::state::{Reading, State};
+
+/// What one process remembers between cycles. Empty at its start.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// The source in force.
+    pub(super) source: Option<Source>,
+    /// The state as it is stored; nothing: to be read.
+    pub(super) state: Option<State>,
+    /// Whether what exists is to be compared with what is recorded.
+    pub(super) fresh: bool,
+    /// Services whose objects may be in another state than their records say.
+    pub(super) look_again: BTreeSet<String>,
+    /// Services that failed.
+    rests: BTreeMap<String, Rest>,
+    /// How services that are not synced stand.
+    pub(super) reports: BTreeMap<String, ServiceReport>,
+    /// How all services stood at the end of the last cycle.
+    pub(super) last: BTreeMap<String, ServiceReport>,
+    /// Index of the last plan, or that needed none.
+    pub(super) planned_index: Option<Hash>,
+    /// Deletions that wait for approval.
+    pub(super) held: Option<HeldDeletions>,
+    /// Objects that belong to nobody, as last seen.
+    pub(super) orphans: Vec<ObjectRef>,
+}
+
+/// A service that failed and waits for its next try.
+#[derive(Debug)]
+struct Rest {
+    failures: u32,
+    until: Instant,
+    /// Its content then: another one is tried at once.
+    content: Option<Hash>,
+    /// The index then, if people have to mend it: another one is tried at once.
+    index: Option<Hash>,
+}
+
+impl Memory {
+    /// Returns the services that failed and are not due yet.
+    pub(super) fn resting(&self, source: &Source, full: bool) -> BTreeSet<String> {
+        let now = Instant::now();
+        let rests = |name: &str, rest: &Rest| {
+            let content = source.index.services.get(name).map(|entry| entry.content);
+            !full && now < rest.until && rest.content == content && rest.index.is_none_or(|index| index == source.root)
+        };
+        self.rests.iter().filter(|(name, rest)| rests(name, rest)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Forgets the failures of services that need nothing any more: a lost answer may have been a good one.
+    pub(super) fn forget_settled(&mut self, selection: &Selection) {
+        let open = |name: &String| selection.act.contains(name) || selection.resting.contains(name);
+        self.rests.retain(|name, _| open(name));
+        self.reports.retain(|name, _| open(name));
+        self.look_again.retain(open);
+    }
+
+    /// Takes over what became of the services of a plan. Returns whether the state is known.
+    pub(super) fn remember(
+        &mut self,
+        state: &mut State,
+        plan: &Plan,
+        done: &BTreeMap<String, Done>,
+        source: &Source,
+        retry: &Retry,
+    ) -> bool {
+        let mut known = true;
+        for (name, done) in done {
+            match &done.stored {
+                After::Stored(stored) => drop(state.services.insert(name.clone(), Reading::Stored(stored.clone()))),
+                After::Nothing => drop(state.services.remove(name)),
+                After::Untouched => {}
+                After::Unknown => known = false,
+            }
+            match done.look_again {
+                true => self.look_again.insert(name.clone()),
+                false => self.look_again.remove(name),
+            };
+            let content = plan.services.get(name).and_then(|service| service.content);
+            let rest = self.rests.remove(name);
+            self.rests
+                .extend(next_rest(rest, done.pause, content, source.root, retry).map(|rest| (name.clone(), rest)));
+            let mut report = done.report.clone();
+            report.failures = self.rests.get(name).map_or(0, |rest| rest.failures);
+            match report.state {
+                ServiceState::Synced | ServiceState::Removed => self.reports.remove(name),
+                _ => self.reports.insert(name.clone(), at_rest(report)),
+            };
+        }
+        known
+    }
+
+    /// Takes over what a plan says of the environment as a whole.
+    pub(super) fn note_plan(&mut self, plan: &Plan, full: bool) {
+        self.held.clone_from(&plan.held);
+        if full || plan.trigger == crate::report::Trigger::Start {
+            self.orphans.clone_from(&plan.orphans);
+        }
+    }
+
+    /// Takes over how all services stand.
+    pub(super) fn note_services(&mut self, services: &BTreeMap<String, ServiceReport>) {
+        let stays = |report: &&ServiceReport| report.state != ServiceState::Removed;
+        let at_rest = services
+            .iter()
+            .filter(|(_, report)| stays(report))
+            .map(|(name, report)| (name.clone(), at_rest(report.clone())));
+        self.last = at_rest.collect();
+    }
+
+    /// Returns how often a service failed in a row.
+    pub(super) fn failures(&self, name: &str) -> u32 {
+        self.rests.get(name).map_or(0, |rest| rest.failures)
+    }
+}
+
+fn next_rest(rest: Option<Rest>, pause: Pause, content: Option<Hash>, index: Hash, retry: &Retry) -> Option<Rest> {
+    let failures = rest.map_or(0, |rest| rest.failures) + 1;
+    let growing = retry.service_first.saturating_mul(2_u32.saturating_pow(failures - 1)).min(retry.service_longest);
+    let (pause, index) = match pause {
+        Pause::None => return None,
+        Pause::Short => (growing, None),
+        Pause::Long => (retry.service_permanent, Some(index)),
+    };
+    Some(Rest { failures, until: Instant::now() + pause, content, index })
+}
+
+/// A service that is not planned for did nothing.
+fn at_rest(report: ServiceReport) -> ServiceReport {
+    let unchanged = report.unchanged + report.applied;
+    ServiceReport { applied: 0, deleted: 0, unchanged, seconds: 0.0, objects: Vec::new(), ..report }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_the_longest() {
+        let retry = Retry {
+            service_first: Duration::from_secs(10),
+            service_longest: Duration::from_secs(60),
+            service_permanent: Duration::from_secs(600),
+            ..Retry::default()
+        };
+        let hash = Hash::of(b"");
+        let mut rest = None;
+        let mut pauses = Vec::new();
+        for _ in 0..40 {
+            let before = Instant::now();
+            rest = next_rest(rest, Pause::Short, None, hash, &retry);
+            pauses.push(rest.as_ref().map_or(0, |rest| rest.until.duration_since(before).as_secs()));
+        }
+        assert_eq!(pauses[..5], [10, 20, 40, 60, 60]);
+        assert_eq!(pauses[39], 60);
+        assert!(next_rest(rest, Pause::None, None, hash, &retry).is_none());
+    }
+}

@@ -1,0 +1,309 @@
+//! When the next cycle begins, and when one that runs has to stop.
+//!
+//! Polls at an even pace with jitter, more slowly while the source or the cluster cannot be read; the schedule of failed services and of
+//! full syncs is the cycle's own. While a cycle runs, the tip is still asked for: a newer revision ends its waits. Knows no repository,
+//! cluster or clock of the day ([`Work`], [`Tip`]); all time is tokio's. Invariants: there is never more than one cycle; whatever a
+//! cycle does - fail, panic, hang - another one follows, until the stop is asked for.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use ulid::Ulid;
+
+use crate::cluster::Cluster;
+use crate::config::Settings;
+use crate::cycle::{self, Clock, Context, Memory, Mode, Request};
+use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Trigger, VERSION};
+
+/// How fast to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pace {
+    /// Time between two polls, give or take a fifth.
+    pub poll: Duration,
+    /// Longest time between two polls while nothing can be read.
+    pub slowest: Duration,
+    /// Longest time without an event after which a cycle is given up.
+    pub silence: Duration,
+    /// Longest time that a running cycle has left after a stop was asked for.
+    pub grace: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            poll: Duration::from_secs(15),
+            slowest: Duration::from_secs(5 * 60),
+            silence: Duration::from_secs(60 * 60),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+impl Pace {
+    /// Returns the pause before the next poll, after `failures` cycles in a row that could not read. `random` is in 0..1.
+    pub fn pause(&self, failures: u32, random: f64) -> Duration {
+        let even = self.poll.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX));
+        even.min(self.slowest.max(self.poll)).mul_f64(0.8 + 0.4 * random)
+    }
+
+    /// Returns the longest time without a sign of life of a healthy loop.
+    pub fn silence_max(&self) -> Duration {
+        self.silence.saturating_add(self.slowest.max(self.poll).saturating_mul(3))
+    }
+}
+
+/// Does one cycle at a time.
+pub trait Work: Send {
+    /// Runs a cycle. It is given up by dropping the future.
+    fn cycle(&mut self, request: Request, superseded: watch::Receiver<bool>) -> impl Future<Output = Report> + Send;
+
+    /// Makes the report of a cycle that could not make its own.
+    fn failed(&mut self, request: &Request, message: String) -> Report;
+}
+
+/// Tells whether a cycle is out of date.
+pub trait Tip: Send + Sync {
+    /// Asks the repository; tells whether the ref points elsewhere than when the running cycle asked.
+    fn has_moved(&self) -> impl Future<Output = bool> + Send;
+}
+
+/// Who hears of the loop.
+pub trait Listener: Send + Sync {
+    /// The loop is alive.
+    fn beat(&self);
+    /// When the running cycle last had an event; `None`: not yet.
+    fn last_event(&self) -> Option<Instant>;
+    /// A cycle ended.
+    fn report(&self, report: &Report);
+}
+
+/// Runs cycles until `stop` becomes true (or its sender is gone). `next_id` also gives the randomness of the pauses.
+pub async fn run<W: Work, T: Tip>(
+    work: &mut W,
+    tip: &T,
+    pace: &Pace,
+    listener: &dyn Listener,
+    mut next_id: impl FnMut() -> Ulid,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut failures = 0_u32;
+    while !is_stopped(&stop) {
+        let id = next_id();
+        listener.beat();
+        let report = one_cycle(work, tip, pace, listener, id, &mut stop).await;
+        // An index that is refused was read: its mending is a commit like any other, and not to be noticed late.
+        let blind = report.errors.iter().any(|error| error.stage != Stage::Index);
+        failures = if blind { failures.saturating_add(1) } else { 0 };
+        listener.report(&report);
+        listener.beat();
+        tokio::select! {
+            () = sleep(pace.pause(failures, share(id))) => {}
+            () = stopped(&mut stop) => {}
+        }
+    }
+}
+
+/// Runs one cycle to its end, whatever that is.
+async fn one_cycle<W: Work, T: Tip>(
+    work: &mut W,
+    tip: &T,
+    pace: &Pace,
+    listener: &dyn Listener,
+    id: Ulid,
+    stop: &mut watch::Receiver<bool>,
+) -> Report {
+    let request = Request { id: id.to_string(), mode: Mode::Auto };
+    let (supersede, superseded) = watch::channel(false);
+    let end = {
+        let mut cycle = pin!(AssertUnwindSafe(work.cycle(request.clone(), superseded)).catch_unwind());
+        tokio::select! {
+            biased;
+            end = &mut cycle => End::of(end),
+            () = moved(tip, pace, id) => {
+                supersede.send_replace(true);
+                tokio::select! {
+                    end = &mut cycle => End::of(end),
+                    () = silent(pace, listener) => End::Silent,
+                    () = stopped(stop) => End::of_last(timeout(pace.grace, &mut cycle).await),
+                }
+            }
+            () = stopped(stop) => {
+                supersede.send_replace(true);
+                End::of_last(timeout(pace.grace, &mut cycle).await)
+            }
+            () = silent(pace, listener) => End::Silent,
+        }
+    };
+    match end {
+        End::Report(report) => *report,
+        End::Panicked => work.failed(&request, "the cycle panicked: a fault of syncd".to_owned()),
+        End::Silent => {
+            work.failed(&request, format!("the cycle was given up: nothing happened for {} s", pace.silence.as_secs()))
+        }
+        End::Late => {
+            work.failed(&request, format!("the cycle was given up: it did not stop within {} s", pace.grace.as_secs()))
+        }
+    }
+}
+
+/// How a cycle ended.
+enum End {
+    Report(Box<Report>),
+    Panicked,
+    Silent,
+    Late,
+}
+
+impl End {
+    fn of<P>(end: Result<Report, P>) -> Self {
+        end.map_or(End::Panicked, |report| End::Report(Box::new(report)))
+    }
+
+    fn of_last<P, E>(end: Result<Result<Report, P>, E>) -> Self {
+        end.map_or(End::Late, End::of)
+    }
+}
+
+/// Ends when a newer revision is there.
+async fn moved<T: Tip>(tip: &T, pace: &Pace, id: Ulid) {
+    loop {
+        sleep(pace.pause(0, share(id))).await;
+        if tip.has_moved().await {
+            return;
+        }
+    }
+}
+
+/// Ends when nothing has happened for too long.
+async fn silent(pace: &Pace, listener: &dyn Listener) {
+    let begun = Instant::now();
+    loop {
+        let last = listener.last_event().map_or(begun, |event| event.max(begun));
+        let end = last + pace.silence;
+        if end <= Instant::now() {
+            return;
+        }
+        sleep_until(end).await;
+    }
+}
+
+/// Ends when the stop is asked for, or nobody is left who could ask.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn is_stopped(stop: &watch::Receiver<bool>) -> bool {
+    *stop.borrow() || stop.has_changed().is_err()
+}
+
+/// Returns the random part of an id as a share in 0..1.
+#[expect(clippy::cast_precision_loss, reason = "a share needs no 80 bits")]
+fn share(id: Ulid) -> f64 {
+    id.random() as f64 / (1_u128 << Ulid::RAND_BITS) as f64
+}
+
+/// The real work: cycles over a repository and a cluster.
+pub struct Reconciler<R, C> {
+    repo: Arc<Tracked<R>>,
+    cluster: Arc<C>,
+    settings: Settings,
+    memory: Memory,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+}
+
+impl<R: Repo, C: Cluster> Reconciler<R, C> {
+    /// Prepares cycles with an empty memory.
+    pub fn new(repo: R, cluster: C, settings: Settings, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
+        let repo = Arc::new(Tracked { repo, tip: Mutex::new(None) });
+        Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, observer }
+    }
+
+    /// Returns what can tell whether a cycle is out of date.
+    pub fn tip(&self) -> Arc<Tracked<R>> {
+        Arc::clone(&self.repo)
+    }
+
+    /// Runs one cycle.
+    pub async fn reconcile(&mut self, request: &Request, superseded: watch::Receiver<bool>) -> Report {
+        let context = Context { clock: &*self.clock, observer: &*self.observer, superseded };
+        cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await
+    }
+}
+
+impl<R: Repo, C: Cluster> Work for Reconciler<R, C> {
+    async fn cycle(&mut self, request: Request, superseded: watch::Receiver<bool>) -> Report {
+        self.reconcile(&request, superseded).await
+    }
+
+    fn failed(&mut self, request: &Request, message: String) -> Report {
+        // What a broken cycle remembered is not to be trusted.
+        self.memory = Memory::default();
+        let error = CycleError { stage: Stage::Plan, message };
+        self.observer.observe(&Event::Failed(error.clone()));
+        failed_report(request, &self.settings.environment, &*self.clock, error)
+    }
+}
+
+/// Returns the report of a cycle that came to nothing.
+pub fn failed_report(request: &Request, environment: &str, clock: &dyn Clock, error: CycleError) -> Report {
+    let now = clock.now().to_string();
+    Report {
+        version: VERSION.to_owned(),
+        id: request.id.clone(),
+        started_at: now.clone(),
+        ended_at: now,
+        applied_resources: Vec::new(),
+        deleted_resources: Vec::new(),
+        environment: environment.to_owned(),
+        revision: None,
+        commit: None,
+        index: None,
+        plan: None,
+        trigger: Trigger::None,
+        result: CycleResult::Failed,
+        seconds: 0.0,
+        phases: Phases::default(),
+        services: Default::default(),
+        held: None,
+        orphans: Vec::new(),
+        errors: vec![error],
+    }
+}
+
+/// A repository that remembers which tip it told last.
+pub struct Tracked<R> {
+    repo: R,
+    tip: Mutex<Option<Revision>>,
+}
+
+impl<R: Repo> Repo for Tracked<R> {
+    async fn tip(&self) -> Result<Revision, RepoError> {
+        let tip = self.repo.tip().await?;
+        *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = Some(tip.clone());
+        Ok(tip)
+    }
+
+    async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
+        self.repo.fetch(revision).await
+    }
+
+    async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        self.repo.read(revision, paths).await
+    }
+}
+
+impl<R: Repo> Tip for Tracked<R> {
+    async fn has_moved(&self) -> bool {
+        // A poll that fails says nothing about the cycle.
+        let Ok(now) = self.repo.tip().await else { return false };
+        self.tip.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|then| *then != now)
+    }
+}

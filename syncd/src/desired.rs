@@ -1,0 +1,357 @@
+//! What a revision says: its index, and the manifests of the services that are looked at.
+//!
+//! Every byte is checked against the index before it is parsed, and parsed strictly. Knows no cluster and no state. Invariants: a bad
+//! index yields nothing at all, a bad file nothing of its service; no object is wanted by two services; what could not be read is never
+//! taken for empty.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::index::{Entry, IndexError};
+use manifest::object::{Scope, scope};
+use manifest::yaml;
+use manifest::{Hash, Index, Manifest, ObjectRef};
+use serde_json::Value;
+
+use crate::config::{Limits, Settings};
+use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::state::{State, is_state};
+
+/// A revision whose index can be followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// The revision.
+    pub revision: Revision,
+    /// What it says of itself.
+    pub commit: CommitInfo,
+    /// Its index.
+    pub index: Index,
+    /// The one hash of the index.
+    pub root: Hash,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The revision and its index: all services.
+    pub source: Source,
+    /// The manifests of the services that were read. A service that is in the index and not here was not needed.
+    pub services: BTreeMap<String, Content>,
+}
+
+/// What was read of one service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// Its objects by identity.
+    Objects(BTreeMap<ObjectRef, Object>),
+    /// Its file is not to be followed.
+    Refused {
+        /// Why, for people.
+        reason: String,
+        /// The objects that it wants, where the file could be read so far; nothing: unknown.
+        claims: Option<BTreeSet<ObjectRef>>,
+    },
+}
+
+/// An object that is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// What is to be applied, without owner labels.
+    pub manifest: Manifest,
+    /// Hash of the manifest.
+    pub hash: Hash,
+}
+
+/// Why a revision cannot be followed. The last good one stays in force on each of them.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The repository could not answer.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The revision has no index for the environment. Not an empty environment.
+    #[error("revision {revision} has no `{path}`")]
+    NoIndex {
+        /// The revision.
+        revision: Revision,
+        /// The path that was looked for.
+        path: String,
+    },
+    /// The index is larger than allowed.
+    #[error("`{path}` of revision {revision} has {bytes} bytes; the limit is {bytes_max}")]
+    IndexTooLarge {
+        /// The revision.
+        revision: Revision,
+        /// Its path.
+        path: String,
+        /// Its size.
+        bytes: usize,
+        /// What is allowed.
+        bytes_max: usize,
+    },
+    /// The index says something that cannot be followed.
+    #[error("`{path}` of revision {revision} is refused: {}", chain(source))]
+    Index {
+        /// The revision.
+        revision: Revision,
+        /// Its path.
+        path: String,
+        /// Why.
+        source: IndexError,
+    },
+}
+
+/// Why the file of one service cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("`{path}` is missing although the index names it")]
+    Missing { path: String },
+    #[error("{0}")]
+    NotAcceptable(String),
+    #[error("`{path}` has {bytes} bytes; the limit is {bytes_max}")]
+    TooLarge { path: String, bytes: usize, bytes_max: usize },
+    #[error("`{path}` does not match the index: its hash is {found}, the index says {expected}")]
+    Hash { path: String, found: Hash, expected: Hash },
+    #[error("`{path}` is not UTF-8 text")]
+    NotText { path: String },
+    // Without the reader's words: they may quote a value, and the file may hold a Secret.
+    #[error("`{path}` is not canonical YAML at line {line}, column {column}; `generator check` says why")]
+    Yaml { path: String, line: usize, column: usize },
+    #[error("`{path}`, document {document}: {message}")]
+    Manifest { path: String, document: usize, message: String },
+    #[error("`{path}` has {found} objects; the index says {expected}")]
+    Count { path: String, found: usize, expected: usize },
+    #[error("`{path}` has {found} objects; the limit is {limit}")]
+    TooMany { path: String, found: usize, limit: usize },
+    #[error("`{path}` has {object} twice")]
+    Duplicate { path: String, object: ObjectRef },
+    #[error("{object} is part of syncd's own state; give it another name")]
+    State { object: ObjectRef },
+}
+
+/// Returns an error with its causes, outermost first. JSON errors name a place, never a value that could be secret.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Reads the index of a fetched revision.
+///
+/// # Errors
+/// See [`SourceError`].
+pub async fn read_index<R: Repo>(
+    repo: &R,
+    revision: &Revision,
+    commit: CommitInfo,
+    environment: &str,
+    limits: &Limits,
+) -> Result<Source, SourceError> {
+    let path = Index::path(environment);
+    let mut files = repo.read(revision, vec![path.clone()]).await?;
+    let Some(bytes) = files.pop().flatten() else {
+        return Err(SourceError::NoIndex { revision: revision.clone(), path });
+    };
+    if bytes.len() > limits.index_bytes {
+        let (bytes, bytes_max) = (bytes.len(), limits.index_bytes);
+        return Err(SourceError::IndexTooLarge { revision: revision.clone(), path, bytes, bytes_max });
+    }
+    let index = Index::parse(&bytes, environment).map_err(|source| SourceError::Index {
+        revision: revision.clone(),
+        path,
+        source,
+    })?;
+    let root = index.root();
+    Ok(Source { revision: revision.clone(), commit, index, root })
+}
+
+/// Reads the manifests of `names`, which are services of the index, and refuses what is wanted twice.
+///
+/// `state` says what the services want that are not read.
+///
+/// # Errors
+/// Those of the repository as a whole. A bad file is a [`Content::Refused`].
+pub async fn read_services<R: Repo>(
+    repo: &R,
+    source: &Source,
+    names: &BTreeSet<String>,
+    state: &State,
+    settings: &Settings,
+) -> Result<Desired, RepoError> {
+    let environment = &settings.environment;
+    let mut services = BTreeMap::new();
+    let paths: Vec<String> = names.iter().map(|name| Index::resources_path(environment, name)).collect();
+    let files = match paths.is_empty() {
+        true => Vec::new(),
+        false => read_files(repo, &source.revision, &paths).await?,
+    };
+    for ((name, path), file) in names.iter().zip(&paths).zip(files) {
+        let entry = &source.index.services[name];
+        let content = match file.and_then(|bytes| parse(path, bytes, entry, settings)) {
+            Ok(objects) => Content::Objects(objects),
+            Err(refusal) => Content::Refused { reason: refusal.to_string(), claims: None },
+        };
+        services.insert(name.clone(), content);
+    }
+    let mut desired = Desired { source: source.clone(), services };
+    refuse_shared(&mut desired, state);
+    Ok(desired)
+}
+
+type File = Result<Option<Vec<u8>>, Refusal>;
+
+/// Reads files, all at once where possible; a path that is not acceptable must not hide the others.
+async fn read_files<R: Repo>(repo: &R, revision: &Revision, paths: &[String]) -> Result<Vec<File>, RepoError> {
+    match repo.read(revision, paths.to_vec()).await {
+        Ok(files) => return Ok(files.into_iter().map(Ok).collect()),
+        Err(RepoError::NotAcceptable { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        files.push(match repo.read(revision, vec![path.clone()]).await {
+            Ok(mut file) => Ok(file.pop().flatten()),
+            Err(error @ RepoError::NotAcceptable { .. }) => Err(Refusal::NotAcceptable(error.to_string())),
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(files)
+}
+
+fn parse(
+    path: &str,
+    bytes: Option<Vec<u8>>,
+    entry: &Entry,
+    settings: &Settings,
+) -> Result<BTreeMap<ObjectRef, Object>, Refusal> {
+    let path = path.to_owned();
+    let limits = &settings.limits;
+    let Some(bytes) = bytes else { return Err(Refusal::Missing { path }) };
+    if bytes.len() > limits.resources_bytes {
+        return Err(Refusal::TooLarge { path, bytes: bytes.len(), bytes_max: limits.resources_bytes });
+    }
+    let found = Hash::of(&bytes);
+    if found != entry.content {
+        return Err(Refusal::Hash { path, found, expected: entry.content });
+    }
+    if entry.objects > limits.objects {
+        return Err(Refusal::TooMany { path, found: entry.objects, limit: limits.objects });
+    }
+    let Ok(text) = String::from_utf8(bytes) else { return Err(Refusal::NotText { path }) };
+    let documents = yaml::read(&text, &yaml_settings(limits)).map_err(|error| Refusal::Yaml {
+        path: path.clone(),
+        line: error.at.line,
+        column: error.at.column,
+    })?;
+    let mut objects = BTreeMap::new();
+    let documents = documents.into_iter().map(|document| document.value).filter(|value| !value.is_null());
+    for (number, value) in documents.enumerate() {
+        let fault = |message: String| Refusal::Manifest { path: path.clone(), document: number + 1, message };
+        let manifest = manifest(value).map_err(fault)?;
+        if is_state(&manifest.id, &settings.environment, &settings.namespace) {
+            return Err(Refusal::State { object: manifest.id });
+        }
+        let hash = manifest.hash();
+        let id = manifest.id.clone();
+        if objects.insert(id.clone(), Object { manifest, hash }).is_some() {
+            return Err(Refusal::Duplicate { path, object: id });
+        }
+    }
+    if objects.len() != entry.objects {
+        return Err(Refusal::Count { path, found: objects.len(), expected: entry.objects });
+    }
+    Ok(objects)
+}
+
+fn yaml_settings(limits: &Limits) -> yaml::Settings {
+    let bounds = yaml::Limits {
+        bytes: limits.resources_bytes,
+        depth: limits.depth,
+        nodes: yaml::Settings::default().limits.nodes,
+        documents: limits.objects.saturating_add(1),
+    };
+    yaml::Settings { duplicate_keys: yaml::DuplicateKeys::Refuse, marks: false, limits: bounds }
+}
+
+/// Reads one manifest and completes its identity: an object of one of Kubernetes' own namespaced kinds without a namespace is in
+/// `default`, as for `kubectl`.
+fn manifest(mut value: Value) -> Result<Manifest, String> {
+    let join = |errors: Vec<manifest::object::ManifestError>| {
+        errors.into_iter().map(|error| error.message).collect::<Vec<_>>().join("; ")
+    };
+    let mut manifest = Manifest::from_value(value.clone()).map_err(join)?;
+    let id = &manifest.id;
+    match scope(&id.group, &id.kind) {
+        Some(Scope::Namespaced) if id.namespace.is_empty() => {
+            value["metadata"]["namespace"] = Value::String("default".to_owned());
+            manifest = Manifest::from_value(value).map_err(join)?;
+        }
+        Some(Scope::Cluster) if !id.namespace.is_empty() => {
+            return Err(format!("{id} has a namespace, but its kind is in none"));
+        }
+        _ => {}
+    }
+    check_metadata(&manifest)?;
+    Ok(manifest)
+}
+
+/// Refuses what would change the meaning of an apply, or break the owner labels.
+fn check_metadata(manifest: &Manifest) -> Result<(), String> {
+    let metadata = &manifest.value["metadata"];
+    for field in ["uid", "resourceVersion", "managedFields"] {
+        if metadata.get(field).is_some_and(|value| !value.is_null()) {
+            return Err(format!("{} sets `metadata.{field}`, which is the server's", manifest.id));
+        }
+    }
+    for field in ["labels", "annotations"] {
+        if metadata.get(field).is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Err(format!("`metadata.{field}` of {} is not a mapping", manifest.id));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses every service that was read and wants an object that another service wants too.
+fn refuse_shared(desired: &mut Desired, state: &State) {
+    let mut wanted_by: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
+    for service in desired.source.index.services.keys() {
+        for id in desired.claims(service, state).into_iter().flatten() {
+            wanted_by.entry(id.clone()).or_default().push(service.clone());
+        }
+    }
+    for (id, services) in wanted_by.into_iter().filter(|(_, services)| services.len() > 1) {
+        for service in &services {
+            let others: Vec<String> =
+                services.iter().filter(|other| *other != service).map(|o| format!("`{o}`")).collect();
+            let Some(content) = desired.services.get_mut(service) else { continue };
+            if let Content::Objects(objects) = content {
+                let claims = Some(objects.keys().cloned().collect());
+                let reason = format!("{id} is also in service {}; remove it from one of them", others.join(", "));
+                *content = Content::Refused { reason, claims };
+            }
+        }
+    }
+}
+
+impl Desired {
+    /// Returns the objects that a service of the index wants, or a superset of them; nothing if that is not known.
+    pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<BTreeSet<&'a ObjectRef>> {
+        let entry = self.source.index.services.get(service)?;
+        let recorded = || state.record(service).and_then(|record| record.claims(&entry.content));
+        match self.services.get(service) {
+            Some(Content::Objects(objects)) => Some(objects.keys().collect()),
+            Some(Content::Refused { claims: Some(claims), .. }) => Some(claims.iter().collect()),
+            Some(Content::Refused { claims: None, .. }) | None => recorded(),
+        }
+    }
+
+    /// Returns an object of a service that was read.
+    pub fn object(&self, service: &str, id: &ObjectRef) -> Option<&Object> {
+        match self.services.get(service) {
+            Some(Content::Objects(objects)) => objects.get(id),
+            _ => None,
+        }
+    }
+}

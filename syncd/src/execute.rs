@@ -1,0 +1,257 @@
+//! Carries out a plan, and records before it acts.
+//!
+//! Leaves nothing to choose: what, in which order and why is in the plan. First all records are widened, then every service walks by
+//! itself: foundations, its turn, stages, readiness, deletions, settling. All of it is one future without spawned tasks, so that
+//! dropping it stops everything between two requests. Invariants: nothing is created that is not recorded; nothing is forgotten that
+//! was not seen to be gone or to be recorded elsewhere; a service that fails stops nobody but those that wait for it.
+
+mod board;
+mod objects;
+mod service;
+mod settle;
+mod watching;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use futures::StreamExt;
+use futures::future::{Either, join_all, select};
+use manifest::{Hash, ObjectRef};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+
+use crate::cluster::{Cluster, ClusterError, ErrorClass};
+use crate::config::Settings;
+use crate::context::Context;
+use crate::desired::Desired;
+use crate::live::Live;
+use crate::plan::{Plan, ServicePlan};
+use crate::report::{Resource, ServiceReport};
+use crate::state::{self, Held, Intent, Reading, Record, State, StateError, Stored};
+
+use board::Board;
+use watching::Watches;
+
+/// What became of one service of a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// For people.
+    pub report: ServiceReport,
+    /// Its record.
+    pub stored: After,
+    /// Whether objects may be in another state than the record says: look before planning for it again.
+    pub look_again: bool,
+    /// When to try again.
+    pub pause: Pause,
+    /// What was applied.
+    pub applied: Vec<Resource>,
+    /// What was deleted.
+    pub deleted: Vec<Resource>,
+}
+
+/// The record of a service after a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum After {
+    /// There is none.
+    Nothing,
+    /// This one.
+    Stored(Box<Stored>),
+    /// The one that there was.
+    Untouched,
+    /// Not known: a write went wrong. Everything is to be read again.
+    Unknown,
+}
+
+/// When to try a service again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pause {
+    /// In the next cycle: nothing failed, or what it waits for is tried too.
+    None,
+    /// After a pause that grows: it may mend by itself.
+    Short,
+    /// After a long pause, or when its content changes: people have to do something.
+    Long,
+}
+
+/// Why a wait goes on or ends.
+enum Next {
+    Changed,
+    TimedOut,
+    Superseded,
+}
+
+/// What all services of a plan share.
+struct Run<'a, C> {
+    cluster: &'a C,
+    settings: &'a Settings,
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    plan_id: Hash,
+    desired: &'a Desired,
+    live: &'a Live,
+    /// How services that are not synced stood before.
+    before: &'a BTreeMap<String, ServiceReport>,
+    board: Board,
+    watches: Watches,
+    /// Requests in flight.
+    requests: Semaphore,
+}
+
+/// Carries out a plan. `before` says how services that are not synced stood: what did not change is not told again.
+#[expect(clippy::too_many_arguments, reason = "each is one part of the world, and none belongs to another")]
+pub async fn execute<C: Cluster>(
+    cluster: &C,
+    settings: &Settings,
+    context: &Context<'_>,
+    plan: &Plan,
+    desired: &Desired,
+    state: &State,
+    live: &Live,
+    before: &BTreeMap<String, ServiceReport>,
+) -> BTreeMap<String, Done> {
+    let run = Run {
+        cluster,
+        settings,
+        context,
+        plan,
+        plan_id: plan.id(),
+        desired,
+        live,
+        before,
+        board: Board::new(plan),
+        watches: Watches::new(&settings.environment, settings.retry.pause),
+        requests: Semaphore::new(settings.concurrency.max(1)),
+    };
+    let mut records = run.write_ahead(state).await;
+    let holders = holders(state, &records);
+    let mut walks = Vec::new();
+    for (name, plan) in &plan.services {
+        let record = records.remove(name).unwrap_or(Ok(None));
+        let (run, holders) = (&run, &holders);
+        walks.push(async move { (name.clone(), service::walk(run, name, plan, record, holders).await) });
+    }
+    let all = std::pin::pin!(join_all(walks));
+    let watches = std::pin::pin!(run.watches.drive(cluster));
+    match select(all, watches).await {
+        Either::Left((done, _)) => done.into_iter().collect(),
+        Either::Right((never, _)) => match never {},
+    }
+}
+
+/// Which services have recorded an object, after the widening.
+type Holders = BTreeMap<ObjectRef, BTreeSet<String>>;
+
+/// The record of a service after the widening; nothing: it has none.
+type Widening = Result<Option<Stored>, StateError>;
+
+fn holders(state: &State, records: &BTreeMap<String, Widening>) -> Holders {
+    let widened = |name: &String| records.get(name).and_then(|record| record.as_ref().ok()).and_then(Option::as_ref);
+    let mut holders = Holders::new();
+    let names: BTreeSet<&String> = state.services.keys().chain(records.keys()).collect();
+    for name in names {
+        let record = widened(name).map(|stored| &stored.record).or_else(|| state.record(name));
+        for id in record.into_iter().flat_map(|record| record.held.keys()) {
+            holders.entry(id.clone()).or_default().insert(name.clone());
+        }
+    }
+    holders
+}
+
+impl<C: Cluster> Run<'_, C> {
+    /// Widens all records that must be, side by side. Nothing is applied and nothing narrowed before all of it is done.
+    async fn write_ahead(&self, state: &State) -> BTreeMap<String, Widening> {
+        let mut writes = Vec::new();
+        for (name, plan) in &self.plan.services {
+            writes.push(self.widen(name, plan, state.services.get(name)));
+        }
+        futures::stream::iter(writes).buffer_unordered(self.settings.concurrency.max(1)).collect().await
+    }
+
+    async fn widen(&self, name: &str, plan: &ServicePlan, reading: Option<&Reading>) -> (String, Widening) {
+        let stored = match reading {
+            Some(Reading::Stored(stored)) => Some(&**stored),
+            Some(Reading::Unreadable { .. }) | None => None,
+        };
+        if plan.widen.is_empty() || plan.problem.is_some() {
+            return (name.to_owned(), Ok(stored.cloned()));
+        }
+        let record = stored.map(|stored| stored.record.clone()).unwrap_or_default();
+        let record = self.widened(plan, record);
+        (name.to_owned(), self.write_record(name, stored, record).await.map(Some))
+    }
+
+    fn widened(&self, plan: &ServicePlan, mut record: Record) -> Record {
+        for (id, widened) in &plan.widen {
+            let old = record.held.remove(id);
+            let hash = old.filter(|old| old.uid == widened.uid).and_then(|old| old.hash);
+            let api_version = widened.api_version.clone();
+            record.held.insert(id.clone(), Held { api_version, uid: widened.uid.clone(), hash, leftover: None });
+        }
+        record.intent = Some(self.intent(plan));
+        record
+    }
+
+    fn intent(&self, plan: &ServicePlan) -> Intent {
+        Intent { plan: self.plan_id, content: plan.content, commit: self.plan.revision.clone() }
+    }
+
+    /// Writes a record; tried again as long as nothing happened.
+    async fn write_record(&self, name: &str, previous: Option<&Stored>, record: Record) -> Result<Stored, StateError> {
+        let environment = &self.settings.environment;
+        let bytes_max = self.settings.limits.state_bytes;
+        let mut pause = self.settings.retry.pause;
+        for _ in 1..self.settings.retry.tries {
+            let written = {
+                let _permit = self.requests.acquire().await;
+                state::write(self.cluster, environment, name, previous, record.clone(), bytes_max).await
+            };
+            match written {
+                Err(StateError::Cluster { source, .. }) if source.class == ErrorClass::Transient => {}
+                written => return written,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        let _permit = self.requests.acquire().await;
+        state::write(self.cluster, environment, name, previous, record, bytes_max).await
+    }
+
+    /// Waits until something that is watched changes. It is not asked whether time is over only when nothing changes: something always
+    /// might.
+    async fn next_change(&self, changed: &mut watch::Receiver<()>, deadline: Instant) -> Next {
+        if Instant::now() >= deadline {
+            return Next::TimedOut;
+        }
+        match self.context.unless_superseded(tokio::time::timeout_at(deadline, changed.changed())).await {
+            None => Next::Superseded,
+            Some(Err(_)) => Next::TimedOut,
+            Some(Ok(_)) => Next::Changed,
+        }
+    }
+
+    /// Sends a request, again after a growing pause as long as its error is one of `again` and nothing newer is wanted.
+    async fn request<T, F: Future<Output = Result<T, ClusterError>>>(
+        &self,
+        again: &[ErrorClass],
+        request: impl Fn() -> F,
+    ) -> Result<T, ClusterError> {
+        let mut pause = self.settings.retry.pause;
+        let mut tries = 1;
+        loop {
+            let reply = {
+                let _permit = self.requests.acquire().await;
+                request().await
+            };
+            match reply {
+                Err(error) if again.contains(&error.class) && tries < self.settings.retry.tries => {
+                    if self.context.unless_superseded(tokio::time::sleep(pause)).await.is_none() {
+                        return Err(error);
+                    }
+                }
+                reply => return reply,
+            }
+            pause *= 2;
+            tries += 1;
+        }
+    }
+}

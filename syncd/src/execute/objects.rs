@@ -1,0 +1,260 @@
+//! One object: applied, waited for, deleted.
+//!
+//! Each function sends the requests for one object of a plan and says what came of it; records are the caller's. Invariant: an apply
+//! that carries a uid never creates, and one that does not is sent only for an object that is recorded without one.
+
+use manifest::{Hash, Manifest, ObjectRef};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::watching::Sight;
+use super::{Next, Run};
+use crate::cluster::{
+    ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
+    Observed,
+};
+use crate::live::{Presence, observed};
+use crate::plan::{PlannedApply, PlannedDelete, Reason};
+use crate::readiness::{Readiness, readiness};
+use crate::report::Waiting;
+
+/// What came of an apply.
+pub(super) enum Applied {
+    /// It was accepted.
+    Accepted(Observed),
+    /// There is no object with that uid any more: record it without one, then apply again.
+    Gone,
+    /// It was not accepted, or nobody knows.
+    Failed(ClusterError),
+    /// It was not sent: it waits for something that did not happen in time.
+    GivenUp(String),
+}
+
+/// What came of a deletion.
+pub(super) enum Deleted {
+    /// The object is gone, because of us.
+    Done,
+    /// It was gone, or another object has taken its name.
+    WasGone,
+    /// It was not accepted, or nobody knows.
+    Failed(ClusterError),
+    /// It was accepted, and did not happen in time.
+    GivenUp(String),
+}
+
+/// What is known of an object that was applied or confirmed: it is not judged by an older sight.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expected {
+    /// Its uid; empty: any.
+    pub(super) uid: String,
+    /// The generation that the apply made.
+    pub(super) generation: i64,
+}
+
+impl<C: Cluster> Run<'_, C> {
+    /// Applies one object of a service as planned.
+    pub(super) async fn apply(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
+        if let Reason::Terminating { uid } = &planned.reason
+            && let Err(message) = self.wait_gone(&planned.id, uid, deadline).await
+        {
+            return Applied::GivenUp(message);
+        }
+        match self.send_apply(service, planned, planned.uid.clone()).await {
+            Ok(live) if live.terminating => match self.wait_gone(&planned.id, &live.uid, deadline).await {
+                Ok(()) => Applied::Gone,
+                Err(message) => Applied::GivenUp(message),
+            },
+            Ok(live) => Applied::Accepted(live),
+            Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
+            Err(error) => Applied::Failed(error),
+        }
+    }
+
+    /// Applies one object so that it may be created. It is recorded without uid.
+    pub(super) async fn create(&self, service: &str, planned: &PlannedApply) -> Applied {
+        match self.send_apply(service, planned, None).await {
+            Ok(live) => Applied::Accepted(live),
+            Err(error) => Applied::Failed(error),
+        }
+    }
+
+    async fn send_apply(
+        &self,
+        service: &str,
+        planned: &PlannedApply,
+        uid: Option<String>,
+    ) -> Result<Observed, ClusterError> {
+        let object = self.desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
+        let object = object.expect("a verified plan applies only content that was read");
+        let body = body(&object.manifest, object.hash, &self.plan.environment, service);
+        let apply =
+            Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false };
+        self.request(&[ErrorClass::Transient, ErrorClass::Conflict], || self.cluster.apply(apply.clone())).await
+    }
+
+    /// Tells whether an apply changed nothing, as far as is known.
+    pub(super) fn is_unchanged(&self, id: &ObjectRef, applied: &Observed) -> bool {
+        match self.live.presence(id) {
+            Presence::Present(before) => before.resource_version == applied.resource_version,
+            Presence::Unknown | Presence::Absent | Presence::Unowned => false,
+        }
+    }
+
+    /// Deletes one object as planned and waits until it is gone.
+    pub(super) async fn delete(&self, planned: &PlannedDelete, deadline: Instant) -> Deleted {
+        let (id, uid) = (&planned.id, planned.uid.as_str());
+        if !planned.terminating {
+            match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid)).await {
+                Ok(Deletion::Gone) => return Deleted::Done,
+                Ok(Deletion::Terminating) => {}
+                // Conflict: the uid is another object's.
+                Err(error) if matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict) => {
+                    return Deleted::WasGone;
+                }
+                Err(error) => return Deleted::Failed(error),
+            }
+        }
+        match self.wait_gone(id, uid, deadline).await {
+            Ok(()) => Deleted::Done,
+            Err(message) => Deleted::GivenUp(message),
+        }
+    }
+
+    /// Waits until there is no object with that uid. Says what keeps it, when it is given up.
+    async fn wait_gone(&self, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), String> {
+        self.watches.ask_for(GroupKind::of(id));
+        let mut changed = self.watches.subscribe();
+        loop {
+            let (gone, keeps) = self.watches.look(id, |sight| match sight {
+                Sight::Absent => (true, String::new()),
+                Sight::Present(value) if observed(value).uid != uid => (true, String::new()),
+                Sight::Present(value) => (false, finalizers(value)),
+                Sight::Blind(error) => (false, format!("it cannot be watched: {error}")),
+                Sight::Nothing => (false, "it was not seen".to_owned()),
+            });
+            if gone {
+                return self.confirm_gone(id, uid).await;
+            }
+            match self.next_change(&mut changed, deadline).await {
+                Next::Changed => {}
+                Next::TimedOut => return Err(format!("{id} is still being deleted at the end of the wait: {keeps}")),
+                Next::Superseded => return Err(format!("{id} is still being deleted: {keeps}")),
+            }
+        }
+    }
+
+    /// A watch by label does not tell an object that is gone from one that lost its label.
+    async fn confirm_gone(&self, id: &ObjectRef, uid: &str) -> Result<(), String> {
+        match self.request(&[ErrorClass::Transient], || self.cluster.get(id)).await {
+            Ok(Some(value)) if observed(&value).uid == uid => {
+                Err(format!("{id} is still there, and lost its owner label"))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("whether {id} is gone could not be read: {error}")),
+        }
+    }
+
+    /// Tells how far an object is that was applied or confirmed.
+    pub(super) fn how_far(&self, id: &ObjectRef, expected: &Expected) -> Readiness {
+        let kind = GroupKind::of(id);
+        self.watches.look(id, |sight| match sight {
+            Sight::Nothing => Readiness::Waiting("it was not seen yet".to_owned()),
+            Sight::Absent => Readiness::Waiting("it does not exist".to_owned()),
+            Sight::Blind(error) if error.class == ErrorClass::Forbidden => {
+                Readiness::Failed(format!("it cannot be watched: {error}"))
+            }
+            Sight::Blind(error) => Readiness::Waiting(format!("it cannot be watched: {error}")),
+            Sight::Present(value) => {
+                let live = observed(value);
+                let other = !expected.uid.is_empty() && live.uid != expected.uid;
+                if other || live.generation < expected.generation {
+                    return Readiness::Waiting("the change was not seen yet".to_owned());
+                }
+                readiness(&kind, value)
+            }
+        })
+    }
+}
+
+/// Returns a manifest as it is sent: with owner labels and its hash.
+fn body(manifest: &Manifest, hash: Hash, environment: &str, service: &str) -> Value {
+    let mut body = manifest.value.clone();
+    let metadata = body.get_mut("metadata").and_then(Value::as_object_mut).expect("a manifest has metadata");
+    let mut mapping = |name: &str, entries: &[(&str, &str)]| {
+        let entry = metadata.entry(name).or_insert(Value::Null);
+        if !entry.is_object() {
+            *entry = Value::Object(Map::new());
+        }
+        for (key, value) in entries {
+            entry[*key] = Value::String((*value).to_owned());
+        }
+    };
+    mapping("labels", &[(LABEL_ENVIRONMENT, environment), (LABEL_SERVICE, service)]);
+    mapping("annotations", &[(ANNOTATION_HASH, &hash.to_string())]);
+    body
+}
+
+/// Names what keeps an object that is being deleted.
+fn finalizers(value: &Value) -> String {
+    let finalizers = value.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
+    match names.as_slice() {
+        [] => "it has no finalizers".to_owned(),
+        names => format!("it has the finalizers {}", names.join(", ")),
+    }
+}
+
+/// Returns what is waited for in one line.
+pub(super) fn summary(waiting: &[Waiting]) -> String {
+    const SHOWN: usize = 3;
+    let mut parts: Vec<String> =
+        waiting.iter().take(SHOWN).map(|waiting| format!("{}: {}", waiting.object, waiting.message)).collect();
+    if waiting.len() > SHOWN {
+        parts.push(format!("and {} more", waiting.len() - SHOWN));
+    }
+    parts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn owner_labels_win_over_what_the_manifest_says() {
+        let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "a", "labels": {"app": "a", "syncd/service": "mine"}, "annotations": null,
+        }, "data": {"k": "v"}});
+        let manifest = Manifest::from_value(value).expect("a manifest");
+        let hash = manifest.hash();
+        let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+            "name": "a",
+            "labels": {"app": "a", "syncd/environment": "staging", "syncd/service": "app1"},
+            "annotations": {"syncd/hash": hash.to_string()},
+        }, "data": {"k": "v"}});
+        assert_eq!(body(&manifest, hash, "staging", "app1"), expected);
+    }
+
+    #[test]
+    fn what_keeps_an_object_is_named() {
+        let value = json!({"metadata": {"finalizers": ["a.example.org/b", "foregroundDeletion"]}});
+        assert_eq!(finalizers(&value), "it has the finalizers a.example.org/b, foregroundDeletion");
+        assert_eq!(finalizers(&json!({})), "it has no finalizers");
+    }
+
+    #[test]
+    fn only_the_first_few_are_named_in_one_line() {
+        let waiting = |count: usize| {
+            let object = |number: usize| ObjectRef {
+                group: String::new(),
+                kind: "Pod".to_owned(),
+                namespace: "n".to_owned(),
+                name: format!("p{number}"),
+            };
+            (0..count).map(|number| Waiting { object: object(number), message: "m".to_owned() }).collect::<Vec<_>>()
+        };
+        assert_eq!(summary(&waiting(1)), "Pod n/p0: m");
+        assert_eq!(summary(&waiting(5)), "Pod n/p0: m; Pod n/p1: m; Pod n/p2: m; and 2 more");
+    }
+}

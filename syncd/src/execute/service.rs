@@ -1,0 +1,453 @@
+//! The walk of one service through its plan.
+//!
+//! Foundations, its turn, stages, readiness, deletions; then [`super::settle`] records what came of it. Invariant: whatever happens,
+//! everything that others wait for is told, and the record gets what is known to be true and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::join_all;
+use manifest::{Hash, ObjectRef};
+use tokio::time::Instant;
+
+use super::board::Fact;
+use super::objects::{Applied, Deleted, Expected, summary};
+use super::{Done, Holders, Next, Pause, Run, Widening};
+use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
+use crate::live::{Presence, defined_kind};
+use crate::plan::order::FOUNDATIONS;
+use crate::plan::{ApplyStage, DeleteStage, PlannedApply, Problem, ServicePlan};
+use crate::readiness::Readiness;
+use crate::report::{Event, ObjectReport, Outcome, Resource, ServiceState, Waiting};
+use crate::state::{Held, StateError, Stored};
+
+/// Shortest and longest pause between two questions whether a new kind is served.
+const SERVED_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Why a walk ended before its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Something went wrong.
+    Failed(String, Pause),
+    /// What it waits for is not going to be.
+    Blocked(String),
+    /// Somebody has to decide.
+    Held(String),
+    /// Waiting is no longer worth it.
+    Superseded,
+}
+
+/// A service under way.
+pub(super) struct Walk<'a, C> {
+    pub(super) run: &'a Run<'a, C>,
+    pub(super) name: &'a str,
+    pub(super) plan: &'a ServicePlan,
+    pub(super) holders: &'a Holders,
+    /// The record as it is stored.
+    pub(super) stored: Option<Stored>,
+    /// What is held, as far as is known now.
+    pub(super) held: BTreeMap<ObjectRef, Held>,
+    pub(super) expected: BTreeMap<ObjectRef, Expected>,
+    pub(super) objects: Vec<ObjectReport>,
+    pub(super) applied: Vec<Resource>,
+    pub(super) deleted: Vec<Resource>,
+    pub(super) waiting_for: Vec<Waiting>,
+    /// Whether objects may be in another state than `held` says.
+    pub(super) look_again: bool,
+    /// Whether it is not known which record is stored.
+    pub(super) lost_record: bool,
+    pub(super) started: Instant,
+}
+
+/// Walks one service through its plan.
+pub(super) async fn walk<C: Cluster>(
+    run: &Run<'_, C>,
+    name: &str,
+    plan: &ServicePlan,
+    record: Widening,
+    holders: &Holders,
+) -> Done {
+    let (stored, lost) = match record {
+        Ok(stored) => (stored, None),
+        Err(error) => (None, Some(error)),
+    };
+    let held = stored.as_ref().map(|stored| stored.record.held.clone()).unwrap_or_default();
+    let mut walk = Walk {
+        run,
+        name,
+        plan,
+        holders,
+        stored,
+        held,
+        expected: BTreeMap::new(),
+        objects: Vec::new(),
+        applied: Vec::new(),
+        deleted: Vec::new(),
+        waiting_for: Vec::new(),
+        look_again: false,
+        lost_record: lost.is_some(),
+        started: Instant::now(),
+    };
+    let result = match (&plan.problem, lost) {
+        (Some(problem), _) => Err(stop_of(problem)),
+        (None, Some(error)) => Err(Stop::Failed(error.to_string(), pause_of_state(&error))),
+        (None, None) => walk.all().await,
+    };
+    // Whoever waits for something that did not come true hears that now.
+    let wanted = if result.is_ok() { Ok(()) } else { Err(()) };
+    for id in plan.foundations() {
+        run.board.tell(name, plan.wave, Fact::Usable(id.clone()), wanted);
+    }
+    run.board.tell(name, plan.wave, Fact::Ready(name.to_owned()), wanted);
+    run.board.tell(name, plan.wave, Fact::Deleted(name.to_owned()), wanted);
+    walk.settle(result).await
+}
+
+fn stop_of(problem: &Problem) -> Stop {
+    let message = problem.to_string();
+    match problem {
+        Problem::Blocked { .. } => Stop::Blocked(message),
+        Problem::Unreadable { .. } => Stop::Held(message),
+        Problem::Refused { .. } | Problem::UnknownDependency { .. } | Problem::DependencyCycle { .. } => {
+            Stop::Failed(message, Pause::Long)
+        }
+    }
+}
+
+fn pause_of_state(error: &StateError) -> Pause {
+    match error {
+        StateError::Cluster { source, .. } => pause_of(source),
+        StateError::Conflict { .. } | StateError::Root { .. } => Pause::Short,
+    }
+}
+
+/// Tells when it makes sense to try again.
+pub(super) fn pause_of(error: &ClusterError) -> Pause {
+    match error.class {
+        ErrorClass::Rejected | ErrorClass::Forbidden => Pause::Long,
+        ErrorClass::Transient
+        | ErrorClass::Ambiguous
+        | ErrorClass::Conflict
+        | ErrorClass::Gone
+        | ErrorClass::NotServed
+        | ErrorClass::NamespaceUnavailable => Pause::Short,
+    }
+}
+
+impl<C: Cluster> Walk<'_, C> {
+    async fn all(&mut self) -> Result<(), Stop> {
+        self.confirm();
+        let (foundations, stages): (Vec<&ApplyStage>, Vec<&ApplyStage>) =
+            self.plan.stages.iter().partition(|stage| stage.stage == FOUNDATIONS);
+        for stage in foundations {
+            self.apply(stage).await?;
+        }
+        self.prepare_foundations().await?;
+        self.wait_for_turn().await?;
+        let name = self.name.to_owned();
+        self.run.context.tell(&Event::ServiceStarted { service: name.clone() });
+        for stage in stages {
+            self.apply(stage).await?;
+        }
+        self.wait_ready(&self.plan.wait).await?;
+        self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));
+        self.prune().await
+    }
+
+    fn timeout(&self) -> Instant {
+        Instant::now() + Duration::from_secs(self.plan.timeout_seconds)
+    }
+
+    /// Takes over what was found to be as it should be.
+    fn confirm(&mut self) {
+        for (id, uid) in &self.plan.confirm {
+            let object = self.run.desired.object(self.name, id).expect("only what was read is confirmed");
+            let api_version = object.manifest.api_version.clone();
+            self.hold(id, api_version, uid.clone(), object.hash);
+        }
+        for id in &self.plan.wait {
+            let known = match self.run.live.presence(id) {
+                Presence::Present(live) => Expected { uid: live.uid.clone(), generation: live.generation },
+                Presence::Unknown | Presence::Absent | Presence::Unowned => Expected::default(),
+            };
+            self.expected.entry(id.clone()).or_insert(known);
+        }
+    }
+
+    fn hold(&mut self, id: &ObjectRef, api_version: String, uid: String, hash: Hash) {
+        self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), leftover: None });
+    }
+
+    /// Waits for namespaces and definitions and tells those that need them.
+    async fn prepare_foundations(&mut self) -> Result<(), Stop> {
+        let ids: Vec<ObjectRef> = self.plan.foundations().into_iter().cloned().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.wait_ready(&ids).await?;
+        let deadline = self.timeout();
+        for id in &ids {
+            let object = self.run.desired.object(self.name, id);
+            if let Some(kind) = object.and_then(|object| defined_kind(&object.manifest.value)) {
+                self.wait_served(id, &kind, deadline).await?;
+            }
+            self.run.board.tell(self.name, self.plan.wave, Fact::Usable(id.clone()), Ok(()));
+        }
+        Ok(())
+    }
+
+    /// Asks until the API serves a new kind: nothing tells when it does.
+    async fn wait_served(&mut self, id: &ObjectRef, kind: &GroupKind, deadline: Instant) -> Result<(), Stop> {
+        let (mut pause, longest) = SERVED_PAUSE;
+        loop {
+            let served = self.run.request(&[ErrorClass::Transient], || self.run.cluster.is_served(kind)).await;
+            match served {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => return Err(Stop::Failed(format!("{id}: {error}"), pause_of(&error))),
+            }
+            if Instant::now() + pause > deadline {
+                return Err(Stop::Failed(format!("{id}: the API does not serve {kind} yet"), Pause::Short));
+            }
+            self.run.context.unless_superseded(tokio::time::sleep(pause)).await.ok_or(Stop::Superseded)?;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Waits until all that must be ready before is.
+    async fn wait_for_turn(&self) -> Result<(), Stop> {
+        let gates = self.plan.gates.iter().cloned().map(Fact::Usable);
+        let facts: Vec<Fact> = gates.chain(self.plan.after.iter().cloned().map(Fact::Ready)).collect();
+        let board = &self.run.board;
+        let turn = async {
+            board.wait_all(&facts).await?;
+            match self.plan.content {
+                Some(_) => board.wait_below(self.plan.wave).await,
+                None => Ok(()),
+            }
+        };
+        let turn = self.run.context.unless_superseded(turn).await.ok_or(Stop::Superseded)?;
+        turn.map_err(|by| Stop::Blocked(format!("service `{by}` must be ready before, and is not")))
+    }
+
+    /// Applies one stage: all its objects side by side; those that turn out to be gone are recorded as such and created.
+    async fn apply(&mut self, stage: &ApplyStage) -> Result<(), Stop> {
+        if self.run.context.is_superseded() {
+            return Err(Stop::Superseded);
+        }
+        let deadline = self.timeout();
+        let (run, name) = (self.run, self.name);
+        let replies = join_all(stage.applies.iter().map(|planned| run.apply(name, planned, deadline))).await;
+        let mut failures = Vec::new();
+        let mut gone = Vec::new();
+        for (planned, reply) in stage.applies.iter().zip(replies) {
+            match reply {
+                Applied::Gone => gone.push(planned),
+                reply => failures.extend(self.note_applied(planned, reply, planned.uid.is_some())),
+            }
+        }
+        if !gone.is_empty() {
+            self.record_as_gone(&gone).await?;
+            let replies = join_all(gone.iter().map(|planned| run.create(name, planned))).await;
+            for (planned, reply) in gone.into_iter().zip(replies) {
+                failures.extend(self.note_applied(planned, reply, false));
+            }
+        }
+        first_failure(failures)
+    }
+
+    /// Records objects that were deleted behind our back as possibly absent, before they are created again.
+    async fn record_as_gone(&mut self, gone: &[&PlannedApply]) -> Result<(), Stop> {
+        for planned in gone {
+            let held = Held { api_version: planned.api_version.clone(), ..Held::default() };
+            self.held.insert(planned.id.clone(), held);
+        }
+        let mut record = self.stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
+        record.held.clone_from(&self.held);
+        record.intent = Some(self.run.intent(self.plan));
+        match self.run.write_record(self.name, self.stored.as_ref(), record).await {
+            Ok(stored) => {
+                self.stored = Some(stored);
+                Ok(())
+            }
+            Err(error) => {
+                self.lost_record = true;
+                Err(Stop::Failed(error.to_string(), pause_of_state(&error)))
+            }
+        }
+    }
+
+    /// Notes what came of an apply. Returns the failure, if it was one.
+    fn note_applied(&mut self, planned: &PlannedApply, reply: Applied, existed: bool) -> Option<(String, Pause)> {
+        let (outcome, error, pause) = match reply {
+            Applied::Accepted(live) => {
+                let outcome = match existed {
+                    true if self.run.is_unchanged(&planned.id, &live) => Outcome::Unchanged,
+                    true => Outcome::Configured,
+                    false => Outcome::Created,
+                };
+                self.hold(&planned.id, planned.api_version.clone(), live.uid.clone(), planned.hash);
+                self.expected.insert(planned.id.clone(), Expected { uid: live.uid, generation: live.generation });
+                self.applied.push(Resource::new(self.name, &planned.id, &planned.api_version));
+                (outcome, None, Pause::None)
+            }
+            Applied::Failed(error) => {
+                let ambiguous = error.class == ErrorClass::Ambiguous;
+                if let Some(held) = self.held.get_mut(&planned.id).filter(|_| ambiguous) {
+                    held.hash = None; // What is there now may be the old manifest or the new one.
+                }
+                self.look_again |= ambiguous || matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict);
+                let pause = pause_of(&error);
+                (Outcome::Failed, Some(error.message), pause)
+            }
+            Applied::GivenUp(message) => {
+                self.look_again = true;
+                (Outcome::Failed, Some(message), Pause::Short)
+            }
+            Applied::Gone => {
+                self.look_again = true;
+                (Outcome::Failed, Some("it was deleted again and again".to_owned()), Pause::Short)
+            }
+        };
+        self.note(&planned.id, outcome, planned.reason.to_string(), error.clone());
+        error.map(|error| (format!("{}: {error}", planned.id), pause))
+    }
+
+    pub(super) fn note(&mut self, object: &ObjectRef, outcome: Outcome, reason: String, error: Option<String>) {
+        let report = ObjectReport { object: object.clone(), outcome, reason, error };
+        self.run.context.tell(&Event::Object { service: self.name.to_owned(), object: report.clone() });
+        self.objects.push(report);
+    }
+
+    /// Waits until all of `ids` are ready.
+    async fn wait_ready(&mut self, ids: &[ObjectRef]) -> Result<(), Stop> {
+        let deadline = self.timeout();
+        let run = self.run;
+        ids.iter().for_each(|id| run.watches.ask_for(GroupKind::of(id)));
+        let mut changed = run.watches.subscribe();
+        loop {
+            let (mut waiting, mut failed) = (Vec::new(), Vec::new());
+            for id in ids {
+                let expected = self.expected.get(id).cloned().unwrap_or_default();
+                let object = id.clone();
+                match run.how_far(id, &expected) {
+                    Readiness::Ready => {}
+                    Readiness::Waiting(message) => waiting.push(Waiting { object, message }),
+                    Readiness::Failed(message) => failed.push(Waiting { object, message }),
+                }
+            }
+            if !failed.is_empty() {
+                for failure in &failed {
+                    self.note(
+                        &failure.object,
+                        Outcome::Failed,
+                        "it was waited for".to_owned(),
+                        Some(failure.message.clone()),
+                    );
+                }
+                let message = summary(&failed);
+                self.waiting_for = failed.into_iter().chain(waiting).collect();
+                self.look_again = true;
+                return Err(Stop::Failed(message, Pause::Short));
+            }
+            if waiting.is_empty() {
+                self.waiting_for.clear();
+                return Ok(());
+            }
+            if waiting != self.waiting_for {
+                let service = self.name.to_owned();
+                run.context.tell(&Event::Waiting { service, waiting_for: waiting.clone() });
+                self.waiting_for = waiting;
+            }
+            match run.next_change(&mut changed, deadline).await {
+                Next::Changed => {}
+                Next::Superseded => return Err(Stop::Superseded),
+                Next::TimedOut => {
+                    let (seconds, summary) = (self.plan.timeout_seconds, summary(&self.waiting_for));
+                    self.look_again = true;
+                    return Err(Stop::Failed(format!("not ready after {seconds} s: {summary}"), Pause::Short));
+                }
+            }
+        }
+    }
+
+    /// Deletes what is to be deleted, namespaces and definitions after everything else of this plan.
+    async fn prune(&mut self) -> Result<(), Stop> {
+        let (run, name) = (self.run, self.name);
+        let newcomers: Vec<Fact> = self.plan.deletes_after.iter().cloned().map(Fact::Ready).collect();
+        run.context.unless_superseded(run.board.wait_any_outcome(&newcomers)).await.ok_or(Stop::Superseded)?;
+        let (foundations, stages): (Vec<&DeleteStage>, Vec<&DeleteStage>) =
+            self.plan.deletes.iter().partition(|stage| stage.stage == FOUNDATIONS);
+        for stage in stages {
+            self.delete(stage).await?;
+        }
+        run.board.tell(name, self.plan.wave, Fact::Deleted(name.to_owned()), Ok(()));
+        if !foundations.is_empty() {
+            let others: BTreeSet<&String> = run.plan.services.keys().filter(|other| *other != name).collect();
+            let facts: Vec<Fact> = others.into_iter().cloned().map(Fact::Deleted).collect();
+            run.context.unless_superseded(run.board.wait_any_outcome(&facts)).await.ok_or(Stop::Superseded)?;
+        }
+        for stage in foundations {
+            self.delete(stage).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes one stage: all its objects side by side, and waits until they are gone.
+    async fn delete(&mut self, stage: &DeleteStage) -> Result<(), Stop> {
+        if self.run.context.is_superseded() {
+            return Err(Stop::Superseded);
+        }
+        let deadline = self.timeout();
+        let run = self.run;
+        let replies = join_all(stage.deletes.iter().map(|planned| run.delete(planned, deadline))).await;
+        let mut failures = Vec::new();
+        for (planned, reply) in stage.deletes.iter().zip(replies) {
+            let id = &planned.id;
+            let reason = planned.reason.to_string();
+            let (error, pause) = match reply {
+                Deleted::Done => {
+                    self.held.remove(id);
+                    self.deleted.push(Resource::new(self.name, id, &planned.api_version));
+                    self.note(id, Outcome::Deleted, reason, None);
+                    continue;
+                }
+                Deleted::WasGone => {
+                    self.held.remove(id);
+                    self.note(id, Outcome::Unchanged, "it was gone already".to_owned(), None);
+                    continue;
+                }
+                Deleted::Failed(error) => (error.message.clone(), pause_of(&error)),
+                Deleted::GivenUp(message) => (message, Pause::Short),
+            };
+            self.note(id, Outcome::Failed, reason, Some(error.clone()));
+            failures.push((format!("{id} could not be deleted: {error}"), pause));
+        }
+        first_failure(failures)
+    }
+
+    /// Returns how a walk that ended so stands.
+    pub(super) fn state_of(&self, result: &Result<(), Stop>) -> (ServiceState, Option<String>, Pause) {
+        match result {
+            Ok(()) => (ServiceState::Synced, None, Pause::None),
+            Err(Stop::Failed(message, pause)) => (ServiceState::Failed, Some(message.clone()), *pause),
+            Err(Stop::Blocked(message)) => (ServiceState::Blocked, Some(message.clone()), Pause::None),
+            Err(Stop::Held(message)) => (ServiceState::Held, Some(message.clone()), Pause::Long),
+            Err(Stop::Superseded) => {
+                let message = "a newer revision came, or syncd is ending".to_owned();
+                (ServiceState::Superseded, Some(message), Pause::None)
+            }
+        }
+    }
+}
+
+/// Returns the first failure, with the number of the others and the shortest pause: one that may mend by itself is tried soon.
+fn first_failure(failures: Vec<(String, Pause)>) -> Result<(), Stop> {
+    let pause = failures.iter().map(|(_, pause)| *pause).min().unwrap_or(Pause::None);
+    let count = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some((message, _)) if count == 1 => Err(Stop::Failed(message, pause)),
+        Some((message, _)) => Err(Stop::Failed(format!("{message}; and {} more failures", count - 1), pause)),
+    }
+}

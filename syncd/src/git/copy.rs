@@ -1,0 +1,454 @@
+//! The local copy: bare, shallow, ours alone; and the objects in it.
+//!
+//! gix never collects garbage, so each fetch leaves one pack; after [`GitLimits::packs`] of them the next fetch goes into a new copy
+//! beside the old one, which is kept until the one after. Locks and half packs that a killed process left are removed at the start;
+//! a lock on the folder keeps a second process out. Knows no network (`source`). Invariant: what is read is verified against its object
+//! id on the way, from the commit to the blob.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use gix::ObjectId;
+use gix::bstr::{BStr, ByteSlice};
+use gix::objs::tree::EntryKind;
+use gix::objs::{Kind, TreeRefIter};
+use gix::remote::fetch::Shallow;
+use gix::remote::ref_map;
+use gix::utils::progress::{Id, MessageLevel, Step, StepShared, UNKNOWN, Unit};
+use manifest::Hash;
+use tempfile::TempDir;
+
+use super::GitLimits;
+use super::source::{Source, local, told};
+use crate::repo::{CommitInfo, RepoError, Revision};
+
+/// Longest text that is taken over from a commit, in characters.
+const TEXT_CHARACTERS_MAX: usize = 200;
+/// Bytes of a pack cache: repeated bases of deltas.
+const PACK_CACHE_BYTES: usize = 16 << 20;
+const LOCK_FILE: &str = "lock";
+
+pub(super) struct LocalCopy {
+    root: PathBuf,
+    name: String,
+    number: u64,
+    current: gix::ThreadSafeRepository,
+    /// The copy before this one: what it holds may still be in force.
+    previous: Option<(PathBuf, gix::ThreadSafeRepository)>,
+    _lock: File,
+    _temporary: Option<TempDir>,
+}
+
+impl LocalCopy {
+    /// Opens the copy of `url` in `folder`, or begins one; other copies there are removed.
+    pub fn open(folder: Option<&Path>, url: &str) -> Result<Self, RepoError> {
+        let temporary = match folder {
+            Some(_) => None,
+            None => Some(
+                tempfile::Builder::new()
+                    .prefix("syncd-")
+                    .tempdir()
+                    .map_err(|error| io("a temporary folder", &error))?,
+            ),
+        };
+        let root = folder.or(temporary.as_ref().map(TempDir::path)).expect("one of them is there").to_owned();
+        fs::create_dir_all(&root).map_err(|error| io(&root.display().to_string(), &error))?;
+        let lock = lock(&root.join(LOCK_FILE))?;
+        let name = Hash::of(url.as_bytes()).to_string();
+        let name = name.get(..16).unwrap_or(&name).to_owned();
+        let number =
+            copies(&root)?.into_iter().filter(|copy| copy.name == name).map(|copy| copy.number).max().unwrap_or(1);
+        let path = root.join(folder_name(&name, number));
+        for other in copies(&root)?.iter().filter(|copy| copy.path != path) {
+            remove(&other.path)?;
+        }
+        let current = open_or_begin(&path)?;
+        Ok(LocalCopy { root, name, number, current, previous: None, _lock: lock, _temporary: temporary })
+    }
+
+    /// Returns a handle on the current copy.
+    pub fn repository(&self) -> gix::Repository {
+        self.current.to_thread_local()
+    }
+
+    /// Brings a commit here, unless it is.
+    pub fn fetch(&mut self, source: &Source, revision: &Revision, limits: &GitLimits) -> Result<CommitInfo, RepoError> {
+        let id = object_id(revision)?;
+        if let Some(repository) = self.holder(id) {
+            return describe(&repository, id);
+        }
+        if packs(self.current.path()) > limits.packs {
+            return self.fetch_anew(source, revision, id, limits);
+        }
+        let repository = self.repository();
+        receive(source, &repository, revision, id, limits)?;
+        describe(&repository, id)
+    }
+
+    fn fetch_anew(
+        &mut self,
+        source: &Source,
+        revision: &Revision,
+        id: ObjectId,
+        limits: &GitLimits,
+    ) -> Result<CommitInfo, RepoError> {
+        let number = self.number + 1;
+        let path = self.root.join(folder_name(&self.name, number));
+        remove(&path)?;
+        let begun = open_or_begin(&path)?;
+        let repository = begun.to_thread_local();
+        receive(source, &repository, revision, id, limits)?;
+        let described = describe(&repository, id)?;
+        let old = std::mem::replace(&mut self.current, begun);
+        let old_path = self.root.join(folder_name(&self.name, self.number));
+        if let Some((path, _)) = self.previous.replace((old_path, old)) {
+            remove(&path)?;
+        }
+        self.number = number;
+        Ok(described)
+    }
+
+    /// Reads regular files of a commit that is here.
+    pub fn read(
+        &self,
+        revision: &Revision,
+        paths: &[String],
+        limits: &GitLimits,
+    ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        let id = object_id(revision)?;
+        let mut repository =
+            self.holder(id).ok_or_else(|| RepoError::Local(format!("commit {revision} was not fetched")))?;
+        repository
+            .objects
+            .set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
+        let root = tree_of(&repository, id)?;
+        paths.iter().map(|path| read_file(&repository, root, path, limits.file_bytes)).collect()
+    }
+
+    /// Returns the copy that holds a commit.
+    fn holder(&self, id: ObjectId) -> Option<gix::Repository> {
+        let copies = [Some(&self.current), self.previous.as_ref().map(|(_, copy)| copy)];
+        copies.into_iter().flatten().map(gix::ThreadSafeRepository::to_thread_local).find(|copy| copy.has_object(id))
+    }
+}
+
+/// One copy on disk.
+struct Copy {
+    name: String,
+    number: u64,
+    path: PathBuf,
+}
+
+fn folder_name(name: &str, number: u64) -> String {
+    format!("{name}-{number}.git")
+}
+
+/// Lists our copies in a folder; anything else in it is left alone.
+fn copies(root: &Path) -> Result<Vec<Copy>, RepoError> {
+    let fail = |error: &std::io::Error| io(&root.display().to_string(), error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).map_err(|error| fail(&error))? {
+        let path = entry.map_err(|error| fail(&error))?.path();
+        let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".git"));
+        let Some((name, number)) = stem.and_then(|stem| stem.split_once('-')) else { continue };
+        let is_ours = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let (true, Ok(number)) = (is_ours, number.parse()) {
+            found.push(Copy { name: name.to_owned(), number, path });
+        }
+    }
+    Ok(found)
+}
+
+fn lock(path: &Path) -> Result<File, RepoError> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let file = file.map_err(|error| io(&path.display().to_string(), &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(RepoError::Local(format!("{} is in use by another process", path.with_file_name("").display())))
+        }
+        Err(fs::TryLockError::Error(error)) => Err(io(&path.display().to_string(), &error)),
+    }
+}
+
+/// Opens a copy; one that cannot be opened is replaced by an empty one.
+fn open_or_begin(path: &Path) -> Result<gix::ThreadSafeRepository, RepoError> {
+    if path.exists() {
+        remove_leftovers(path)?;
+        match gix::open_opts(path, options()) {
+            Ok(repository) => return Ok(repository.into_sync()),
+            Err(error) => {
+                tracing::warn!(error = %told(&error), "the local copy of the repository was not readable and is begun anew");
+                remove(path)?;
+            }
+        }
+    }
+    fs::create_dir_all(path).map_err(|error| io(&path.display().to_string(), &error))?;
+    let kind = gix::create::Kind::Bare;
+    gix::ThreadSafeRepository::init_opts(path, kind, gix::create::Options::default(), options())
+        .map_err(|error| local(&error))
+}
+
+/// Settings of a repository that nothing outside can influence.
+fn options() -> gix::open::Options {
+    let settings = [
+        "core.logAllRefUpdates=false",
+        "protocol.version=2",
+        "committer.name=syncd",
+        "committer.email=syncd@localhost",
+    ];
+    gix::open::Options::isolated().config_overrides(settings)
+}
+
+/// Removes what a killed process can leave: locks, which would stop every later fetch, and half packs.
+fn remove_leftovers(path: &Path) -> Result<(), RepoError> {
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if name.ends_with(".lock") || name.starts_with(".tmp") || name.ends_with(".keep") {
+                fs::remove_file(&path).map_err(|error| io(&path.display().to_string(), &error))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<(), RepoError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&path.display().to_string(), &error)),
+        _ => Ok(()),
+    }
+}
+
+fn packs(repository: &Path) -> usize {
+    let entries = fs::read_dir(repository.join("objects/pack")).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
+}
+
+/// Fetches the ref; where it has moved on in the meantime, the commit itself.
+fn receive(
+    source: &Source,
+    repository: &gix::Repository,
+    revision: &Revision,
+    id: ObjectId,
+    limits: &GitLimits,
+) -> Result<(), RepoError> {
+    receive_one(source, repository, &source.wanted(None), limits)?;
+    if !repository.has_object(id) {
+        receive_one(source, repository, &source.wanted(Some(revision)), limits)?;
+    }
+    if repository.has_object(id) { Ok(()) } else { Err(RepoError::Corrupt(format!("commit {revision} did not come"))) }
+}
+
+fn receive_one(
+    source: &Source,
+    repository: &gix::Repository,
+    wanted: &str,
+    limits: &GitLimits,
+) -> Result<(), RepoError> {
+    let remote = source.remote(repository, wanted)?;
+    let connection = source.connect(&remote, repository, limits.fetch)?;
+    let progress = Received::new(limits.fetch_bytes);
+    let prepared = connection.prepare_fetch(progress.clone(), ref_map::Options::default());
+    let prepared = prepared.map_err(|error| source.refused(&error))?;
+    if prepared.ref_map().is_missing_required_mapping() {
+        return Err(RepoError::NoRef(wanted.to_owned()));
+    }
+    // Only the new protocol honours this; servers of the old ones send the whole history, which is correct, and more.
+    let depth = std::num::NonZeroU32::MIN;
+    let received = prepared.with_shallow(Shallow::DepthAtRemote(depth)).receive(progress.clone(), &progress.stop);
+    match received {
+        Ok(_) => Ok(()),
+        Err(_) if progress.is_over() => {
+            Err(RepoError::Unreachable(format!("the fetch was stopped: more than {} bytes", limits.fetch_bytes)))
+        }
+        Err(error) => Err(interrupted(&error)),
+    }
+}
+
+/// Reads an error of receiving a pack: of the network, of what came, or of the disk.
+fn interrupted(error: &gix::Error) -> RepoError {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let of_disk = error.iter_errors().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    if of_disk
+        .into_iter()
+        .any(|cause| matches!(cause.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull))
+    {
+        return local(error);
+    }
+    if error.is_corrupted() { RepoError::Corrupt(told(error)) } else { RepoError::Unreachable(told(error)) }
+}
+
+fn object_id(revision: &Revision) -> Result<ObjectId, RepoError> {
+    let id = ObjectId::from_hex(revision.0.as_bytes());
+    id.map_err(|_| RepoError::Corrupt(format!("`{revision}` is not the id of a commit that can be read here")))
+}
+
+/// Reads an object and verifies that it is the one that was asked for.
+fn object(repository: &gix::Repository, id: ObjectId, kind: Kind) -> Result<Vec<u8>, RepoError> {
+    let object = repository.find_object(id).map_err(|error| local(&error))?.detach();
+    let computed = gix::objs::compute_hash(id.kind(), object.kind, &object.data).map_err(|error| local(&error))?;
+    if computed != id {
+        return Err(RepoError::Corrupt(format!("object {id} has the content of {computed}")));
+    }
+    if object.kind != kind {
+        return Err(RepoError::Corrupt(format!("object {id} is a {}, not a {kind}", object.kind)));
+    }
+    Ok(object.data)
+}
+
+fn describe(repository: &gix::Repository, id: ObjectId) -> Result<CommitInfo, RepoError> {
+    let data = object(repository, id, Kind::Commit)?;
+    let unreadable = |_| RepoError::Corrupt(format!("commit {id} cannot be read"));
+    let commit = gix::objs::CommitRef::from_bytes(&data, id.kind()).map_err(unreadable)?;
+    let author = commit.author().map_err(unreadable)?;
+    let committer = commit.committer().map_err(unreadable)?;
+    let subject = commit.message.lines().next().unwrap_or_default();
+    Ok(CommitInfo {
+        author: text(author.name),
+        subject: text(subject.as_bstr()),
+        committed_at_seconds: committer.time().map_err(unreadable)?.seconds,
+    })
+}
+
+fn text(bytes: &BStr) -> String {
+    bytes.to_str_lossy().trim().chars().filter(|c| !c.is_control()).take(TEXT_CHARACTERS_MAX).collect()
+}
+
+fn tree_of(repository: &gix::Repository, commit: ObjectId) -> Result<ObjectId, RepoError> {
+    let data = object(repository, commit, Kind::Commit)?;
+    let commit_ref = gix::objs::CommitRef::from_bytes(&data, commit.kind());
+    commit_ref.map(|commit| commit.tree()).map_err(|_| RepoError::Corrupt(format!("commit {commit} cannot be read")))
+}
+
+/// Walks from the root tree to a file.
+fn read_file(
+    repository: &gix::Repository,
+    root: ObjectId,
+    path: &str,
+    bytes_max: u64,
+) -> Result<Option<Vec<u8>>, RepoError> {
+    let refuse = |reason: String| RepoError::NotAcceptable { path: path.to_owned(), reason };
+    let mut tree = root;
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        let Some((kind, id)) = entry(repository, tree, name)? else { return Ok(None) };
+        let is_last = names.peek().is_none();
+        match kind {
+            EntryKind::Tree if is_last => return Err(refuse("it is a folder".to_owned())),
+            EntryKind::Tree => tree = id,
+            EntryKind::Blob | EntryKind::BlobExecutable if !is_last => return Ok(None),
+            EntryKind::Blob | EntryKind::BlobExecutable => {
+                let size = repository.find_header(id).map_err(|error| local(&error))?.size();
+                if size > bytes_max {
+                    return Err(refuse(format!("it has {size} bytes, more than {bytes_max}")));
+                }
+                return object(repository, id, Kind::Blob).map(Some);
+            }
+            EntryKind::Link => return Err(refuse(format!("`{name}` is a symlink"))),
+            EntryKind::Commit => return Err(refuse(format!("`{name}` is a submodule"))),
+        }
+    }
+    Ok(None)
+}
+
+fn entry(repository: &gix::Repository, tree: ObjectId, name: &str) -> Result<Option<(EntryKind, ObjectId)>, RepoError> {
+    let data = object(repository, tree, Kind::Tree)?;
+    for entry in TreeRefIter::from_bytes(&data, tree.kind()) {
+        let entry = entry.map_err(|_| RepoError::Corrupt(format!("tree {tree} cannot be read")))?;
+        if entry.filename == name.as_bytes() {
+            return Ok(Some((entry.mode.kind(), entry.oid.to_owned())));
+        }
+    }
+    Ok(None)
+}
+
+fn io(what: &str, error: &std::io::Error) -> RepoError {
+    RepoError::Local(format!("{what}: {error}"))
+}
+
+/// Counts the bytes of a pack as they come, and stops the fetch when there are too many.
+#[derive(Clone)]
+struct Received {
+    /// Bytes so far. Of this instance: the name of the step decides whether they are counted.
+    bytes: Arc<AtomicU64>,
+    bytes_max: u64,
+    stop: Arc<AtomicBool>,
+    counts: bool,
+    step: StepShared,
+}
+
+impl Received {
+    fn new(bytes_max: u64) -> Self {
+        let step = Arc::new(AtomicUsize::new(0));
+        Received { bytes: Arc::default(), bytes_max, stop: Arc::default(), counts: false, step }
+    }
+
+    fn is_over(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > self.bytes_max
+    }
+
+    fn child(&self, name: &str) -> Self {
+        // The name that gix gives to the step that reads the pack from the network.
+        Received { counts: name == "read pack", step: Arc::new(AtomicUsize::new(0)), ..self.clone() }
+    }
+}
+
+impl gix::Count for Received {
+    fn set(&self, step: Step) {
+        self.step.store(step, Ordering::Relaxed);
+    }
+
+    fn step(&self) -> Step {
+        self.step.load(Ordering::Relaxed)
+    }
+
+    fn inc_by(&self, step: Step) {
+        self.step.fetch_add(step, Ordering::Relaxed);
+        if self.counts {
+            self.bytes.fetch_add(step as u64, Ordering::Relaxed);
+            if self.is_over() {
+                self.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn counter(&self) -> StepShared {
+        Arc::clone(&self.step)
+    }
+}
+
+impl gix::Progress for Received {
+    fn init(&mut self, _max: Option<Step>, _unit: Option<Unit>) {}
+
+    fn set_name(&mut self, _name: String) {}
+
+    fn name(&self) -> Option<String> {
+        None
+    }
+
+    fn id(&self) -> Id {
+        UNKNOWN
+    }
+
+    fn message(&self, _level: MessageLevel, _message: String) {}
+}
+
+impl gix::NestedProgress for Received {
+    type SubProgress = Received;
+
+    fn add_child(&mut self, name: impl Into<String>) -> Received {
+        self.child(&name.into())
+    }
+
+    fn add_child_with_id(&mut self, name: impl Into<String>, _id: Id) -> Received {
+        self.child(&name.into())
+    }
+}

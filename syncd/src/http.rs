@@ -1,0 +1,130 @@
+//! What can be asked of a running `syncd` over HTTP: metrics, health, readiness, the last report. Read-only.
+//!
+//! Knows no cycle: it shows what it was given. No authentication, therefore loopback unless someone says otherwise, and nothing here
+//! that a report may not contain. Invariant: no request changes anything or reaches the cluster or the repository.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::daemon::Listener;
+use crate::metrics::Metrics;
+use crate::report::{Event, Observer, Report, Stage};
+
+/// What is shown.
+pub struct Face {
+    metrics: Arc<Metrics>,
+    /// Longest time without a sign of life.
+    silence_max: Duration,
+    shown: RwLock<Shown>,
+}
+
+struct Shown {
+    beat: Instant,
+    event: Option<Instant>,
+    ready: bool,
+    status: Option<Arc<str>>,
+}
+
+impl Face {
+    /// Shows `metrics`, and ill health after `silence_max` without a sign of life.
+    pub fn new(metrics: Arc<Metrics>, silence_max: Duration) -> Self {
+        let shown = Shown { beat: Instant::now(), event: None, ready: false, status: None };
+        Face { metrics, silence_max, shown: RwLock::new(shown) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Shown)) {
+        change(&mut self.shown.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Shown) -> T) -> T {
+        read(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Listener for Face {
+    fn beat(&self) {
+        self.metrics.beat();
+        self.change(|shown| shown.beat = Instant::now());
+    }
+
+    fn last_event(&self) -> Option<Instant> {
+        self.read(|shown| shown.event)
+    }
+
+    /// Shows a report. The first one that knows what is wanted and what is recorded makes the process ready.
+    fn report(&self, report: &Report) {
+        self.metrics.cycle(report);
+        let knows = report.index.is_some() && !report.errors.iter().any(|error| error.stage == Stage::State);
+        let status = serde_json::to_string(report).expect("a report has string keys only");
+        self.change(|shown| {
+            shown.ready |= knows;
+            shown.status = Some(status.into());
+        });
+    }
+}
+
+impl Observer for Face {
+    fn observe(&self, event: &Event) {
+        self.metrics.observe(event);
+        self.beat();
+        self.change(|shown| shown.event = Some(shown.beat));
+    }
+}
+
+/// Returns all pages.
+pub fn router(face: Arc<Face>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/v1/status", get(status))
+        .fallback(nothing)
+        .with_state(face)
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// When the port cannot be listened on any more.
+pub async fn serve(listener: TcpListener, face: Arc<Face>) -> std::io::Result<()> {
+    axum::serve(listener, router(face)).await
+}
+
+async fn metrics(State(face): State<Arc<Face>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], face.metrics.text()).into_response()
+}
+
+async fn healthz(State(face): State<Arc<Face>>) -> Response {
+    let silence = face.read(|shown| shown.beat.elapsed());
+    if silence <= face.silence_max {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    let text = format!("the loop gave no sign of life for {} s\n", silence.as_secs());
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn readyz(State(face): State<Arc<Face>>) -> Response {
+    if face.read(|shown| shown.ready) {
+        return (StatusCode::OK, "ok\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "no cycle has read the repository and the state yet\n").into_response()
+}
+
+async fn status(State(face): State<Arc<Face>>) -> Response {
+    match face.read(|shown| shown.status.clone()) {
+        Some(status) => ([(header::CONTENT_TYPE, "application/json")], status.to_string()).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "no cycle has ended yet\n").into_response(),
+    }
+}
+
+async fn nothing() -> Response {
+    (StatusCode::NOT_FOUND, "nothing here; there are /metrics, /healthz, /readyz and /api/v1/status\n").into_response()
+}

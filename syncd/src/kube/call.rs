@@ -1,0 +1,112 @@
+//! One request to the API server: sent, waited for, read, repeated where the server asks for it.
+//!
+//! Knows no kind. Every request ends: an attempt after [`Timeouts::attempt`], all of them after the repeats below. Only an answer 429 is
+//! repeated, because only there the server says that it did nothing and when to come back; every other failure goes up, where it is
+//! known what depends on it. Invariant: at most [`ATTEMPTS_MAX`] attempts and [`REPEAT_WAIT_MAX`] between two of them.
+
+use std::time::Duration;
+
+use ::kube::Client;
+use ::kube::client::Body;
+use http::header::RETRY_AFTER;
+
+use super::error::{self, Subject};
+use crate::cluster::ClusterError;
+
+/// Attempts at one request, the first included.
+const ATTEMPTS_MAX: u32 = 5;
+/// Longest wait before an attempt is repeated, whatever the server asks for.
+const REPEAT_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Wait before the first repeat where the server names none; it doubles.
+const REPEAT_WAIT_FIRST: Duration = Duration::from_millis(250);
+
+/// How long one attempt may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From sending to the last byte of the answer.
+    pub attempt: Duration,
+    /// Until a connection is there.
+    pub connect: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts { attempt: Duration::from_secs(30), connect: Duration::from_secs(5) }
+    }
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// HTTP status.
+    pub code: u16,
+    /// `Warning` headers: what the server thinks of the request although it took it.
+    pub warnings: Vec<String>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Sends requests.
+#[derive(Clone)]
+pub(super) struct Caller {
+    client: Client,
+    timeouts: Timeouts,
+}
+
+impl Caller {
+    pub fn new(client: Client, timeouts: Timeouts) -> Self {
+        Caller { client, timeouts }
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Sends one request. `verb` is its name in metrics.
+    ///
+    /// # Errors
+    /// Every answer that is not 2xx, and no answer, as [`error`] reads them.
+    pub async fn call(
+        &self,
+        verb: &'static str,
+        mut request: http::Request<Vec<u8>>,
+        subject: &Subject<'_>,
+    ) -> Result<Reply, ClusterError> {
+        request.extensions_mut().insert(verb);
+        let mut wait = REPEAT_WAIT_FIRST;
+        for attempt in 1.. {
+            let (reply, retry_after) = self.attempt(request.clone(), subject).await?;
+            if (200..300).contains(&reply.code) {
+                return Ok(reply);
+            }
+            if reply.code != 429 || attempt == ATTEMPTS_MAX {
+                return Err(error::from_reply(reply.code, &reply.body, subject));
+            }
+            tokio::time::sleep(retry_after.unwrap_or(wait).min(REPEAT_WAIT_MAX)).await;
+            wait *= 2;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn attempt(
+        &self,
+        request: http::Request<Vec<u8>>,
+        subject: &Subject<'_>,
+    ) -> Result<(Reply, Option<Duration>), ClusterError> {
+        let exchange = async {
+            let response = self.client.send(request.map(Body::from)).await?;
+            let code = response.status().as_u16();
+            let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
+            let warnings = response.headers().get_all(http::header::WARNING).iter().filter_map(text).collect();
+            let retry_after = response.headers().get(RETRY_AFTER).and_then(text);
+            let retry_after = retry_after.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            let body = response.into_body().collect_bytes().await?.to_vec();
+            Ok::<_, ::kube::Error>((Reply { code, warnings, body }, retry_after))
+        };
+        match tokio::time::timeout(self.timeouts.attempt, exchange).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(cause)) => Err(error::from_transport(&cause, subject)),
+            Err(_) => Err(error::from_timeout(self.timeouts.attempt, subject)),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The real [`Cluster`]: a Kubernetes API server, through kube.
+//!
+//! - `connect`: where it is, who we are, what is told about every request
+//! - `call`: one request with its limits and repeats; `error`: what a failure means
+//! - `discovery`: which kinds are served, and where
+//! - `watch`, `state`: watches; `syncd`'s own ConfigMaps
+//!
+//! Translates, decides nothing. Bodies are sent and read as JSON values, not through typed objects, which would drop fields they do not
+//! know. Every apply asks for strict field validation: a field that the API does not know is an error of the manifest and never silently
+//! dropped. For server-side apply the server is strict of itself, in custom kinds too; asking for it adds duplicate keys and says what we mean. Invariant: one method, one request, but for discovery, pages and the
+//! repeats that [`Timeouts`]' module bounds.
+
+mod call;
+mod connect;
+mod discovery;
+mod error;
+mod state;
+mod watch;
+
+use std::collections::BTreeMap;
+
+use ::kube::Client;
+use ::kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions};
+use ::kube::core::Request;
+use futures::stream::BoxStream;
+use manifest::ObjectRef;
+use serde::Deserialize;
+use serde_json::Value;
+
+pub use self::call::Timeouts;
+pub use self::connect::{ConnectError, Connection, OnRequest, RequestFact};
+
+use self::call::{Caller, Reply};
+use self::discovery::{Catalogue, Lookup, Served};
+use self::error::Subject;
+use self::state::StateStore;
+use crate::cluster::{
+    ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
+    LABEL_SERVICE, Observed, StateObject, WatchEvent,
+};
+
+/// Objects a page of a list.
+const PAGE_OBJECTS: u32 = 500;
+/// Times that a list is begun anew because the server forgot its place between two pages.
+const LIST_RESTARTS_MAX: u32 = 3;
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+/// An API server.
+pub struct KubeCluster {
+    caller: Caller,
+    catalogue: Catalogue,
+    state: StateStore,
+}
+
+impl KubeCluster {
+    /// Prepares the connection to an API server; `namespace` is `syncd`'s own. Sends nothing yet.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]: settings that cannot work.
+    pub async fn connect(
+        connection: &Connection,
+        namespace: &str,
+        timeouts: Timeouts,
+        on_request: OnRequest,
+    ) -> Result<Self, ConnectError> {
+        let client = connect::client(connection, timeouts, on_request).await?;
+        Ok(KubeCluster::new(client, namespace, timeouts))
+    }
+
+    /// Uses a client that is there already.
+    pub fn new(client: Client, namespace: &str, timeouts: Timeouts) -> Self {
+        let caller = Caller::new(client, timeouts);
+        let state = StateStore::new(caller.clone(), namespace.to_owned());
+        KubeCluster { caller, catalogue: Catalogue::default(), state }
+    }
+
+    /// Finds how a kind is served: in `version`, or in the version that the server prefers.
+    async fn served(&self, kind: &GroupKind, version: Option<&str>) -> Result<Served, ClusterError> {
+        match self.lookup(kind, version).await? {
+            Lookup::Served(served) => Ok(served),
+            Lookup::Absent(offered) => Err(not_served(kind, version, &offered)),
+            Lookup::Unknown => Err(unknown(kind)),
+        }
+    }
+
+    /// Looks in the latest discovery, and in a fresh one before anything but "served" is answered.
+    async fn lookup(&self, kind: &GroupKind, version: Option<&str>) -> Result<Lookup, ClusterError> {
+        let find = |snapshot: &discovery::Snapshot| match version {
+            Some(version) => snapshot.exact(kind, version),
+            None => snapshot.preferred(kind),
+        };
+        if let found @ Lookup::Served(_) = find(&*self.catalogue.latest(&self.caller).await?) {
+            return Ok(found);
+        }
+        Ok(find(&*self.catalogue.fresh(&self.caller).await?))
+    }
+
+    /// Passes an answer on. A path that is not served any more makes the next look at discovery a fresh one.
+    async fn checked<T>(&self, result: Result<T, ClusterError>) -> Result<T, ClusterError> {
+        if matches!(&result, Err(error) if error.class == ErrorClass::NotServed) {
+            self.catalogue.forget().await;
+        }
+        result
+    }
+
+    async fn find_fresh(&self, kind: &GroupKind) -> Result<Lookup, ClusterError> {
+        Ok(self.catalogue.fresh(&self.caller).await?.preferred(kind))
+    }
+
+    async fn list_where(
+        &self,
+        lookup: Lookup,
+        kind: &GroupKind,
+        selector: &str,
+    ) -> Result<Vec<(ObjectRef, Observed)>, ClusterError> {
+        match lookup {
+            Lookup::Served(served) if served.listable => self.list_all(&served, selector).await,
+            Lookup::Served(_) | Lookup::Absent(_) => Ok(Vec::new()),
+            Lookup::Unknown => Err(unknown(kind)),
+        }
+    }
+
+    async fn list_page(&self, served: &Served, parameters: &ListParams) -> Result<Page, ClusterError> {
+        let kind = GroupKind { group: served.group.clone(), kind: served.kind.clone() };
+        let subject = Subject { kind: &kind, writes: false };
+        let mut request = built(Request::new(served.path("")).list(parameters))?;
+        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA_LIST));
+        read(&self.caller.call("list", request, &subject).await?, &subject)
+    }
+
+    async fn list_all(&self, served: &Served, selector: &str) -> Result<Vec<(ObjectRef, Observed)>, ClusterError> {
+        let first = ListParams::default().labels(selector).limit(PAGE_OBJECTS);
+        let mut restarts = 0;
+        let mut parameters = first.clone();
+        let mut found = Vec::new();
+        loop {
+            let page = match self.list_page(served, &parameters).await {
+                Err(error) if error.code == 410 && restarts < LIST_RESTARTS_MAX => {
+                    restarts += 1;
+                    parameters = first.clone();
+                    found.clear();
+                    continue;
+                }
+                page => page?,
+            };
+            found.extend(
+                page.items
+                    .into_iter()
+                    .flatten()
+                    .map(|item| (identity(served, &item.metadata), item.metadata.observed())),
+            );
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+impl Cluster for KubeCluster {
+    async fn apply(&self, apply: Apply) -> Result<Observed, ClusterError> {
+        let kind = GroupKind::of(&apply.id);
+        let version = apply.api_version.rsplit_once('/').map_or(apply.api_version.as_str(), |(_, version)| version);
+        let served = self.served(&kind, Some(version)).await?;
+        let path = collection(&apply.id, &served)?;
+        let subject = Subject { kind: &kind, writes: !apply.dry_run };
+        let mut body = apply.body;
+        if let Some(uid) = apply.uid {
+            body["metadata"]["uid"] = Value::String(uid);
+        }
+        let mut parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
+        parameters.dry_run = apply.dry_run;
+        let request = built(Request::new(path).patch(&segment(&apply.id.name), &parameters, &Patch::Apply(&body)))?;
+        let reply = self.checked(self.caller.call("apply", request, &subject).await).await?;
+        if !(kind.group.is_empty() && kind.kind == "Secret") {
+            for warning in &reply.warnings {
+                tracing::warn!(object = %apply.id, warning, "the API server warned");
+            }
+        }
+        Ok(read::<Item>(&reply, &subject)?.metadata.observed())
+    }
+
+    async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
+        let kind = GroupKind::of(id);
+        let served = self.served(&kind, None).await?;
+        let path = collection(id, &served)?;
+        let subject = Subject { kind: &kind, writes: true };
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        // Background, said aloud: a Job's own default would leave its pods.
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let request = built(Request::new(path).delete(&segment(&id.name), &parameters))?;
+        let reply = self.checked(self.caller.call("delete", request, &subject).await).await?;
+        // A `Status`, or the object: as it was if it is gone, with a deletion timestamp if something keeps it.
+        let object: Item = read(&reply, &subject)?;
+        Ok(if object.metadata.deletion_timestamp.is_some() { Deletion::Terminating } else { Deletion::Gone })
+    }
+
+    async fn get(&self, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {
+        let kind = GroupKind::of(id);
+        let served = self.served(&kind, None).await?;
+        let path = collection(id, &served)?;
+        let subject = Subject { kind: &kind, writes: false };
+        let request = built(Request::new(path).get(&segment(&id.name), &GetParams::default()))?;
+        match self.checked(self.caller.call("get", request, &subject).await).await {
+            Ok(reply) => read(&reply, &subject).map(Some),
+            Err(error)
+                if matches!(error.class, ErrorClass::Gone | ErrorClass::NamespaceUnavailable) && error.code == 404 =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn list_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> Result<Vec<(ObjectRef, Observed)>, ClusterError> {
+        let selector = owned_by(environment);
+        let first = self.list_where(self.lookup(kind, None).await?, kind, &selector).await;
+        match first {
+            // Removed, or moved to another version, since discovery was read: look again, once.
+            Err(error) if error.class == ErrorClass::NotServed && error.code == 404 => {
+                self.list_where(self.find_fresh(kind).await?, kind, &selector).await
+            }
+            other => other,
+        }
+    }
+
+    async fn watch_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let served = self.served(kind, None).await?;
+        Ok(watch::watch(&self.caller, served, &owned_by(environment)))
+    }
+
+    async fn is_served(&self, kind: &GroupKind) -> Result<bool, ClusterError> {
+        match self.find_fresh(kind).await? {
+            Lookup::Served(_) => Ok(true),
+            Lookup::Absent(_) => Ok(false),
+            Lookup::Unknown => Err(unknown(kind)),
+        }
+    }
+
+    async fn list_state(&self, environment: &str) -> Result<Vec<StateObject>, ClusterError> {
+        self.state.list(&owned_by(environment)).await
+    }
+
+    async fn write_state(&self, object: StateObject) -> Result<String, ClusterError> {
+        self.state.write(object).await
+    }
+
+    async fn delete_state(&self, name: &str, resource_version: &str) -> Result<(), ClusterError> {
+        self.state.delete(name, resource_version).await
+    }
+}
+
+/// What is read of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: String,
+    namespace: String,
+    uid: String,
+    resource_version: String,
+    generation: i64,
+    deletion_timestamp: Option<String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    fn observed(mut self) -> Observed {
+        Observed {
+            terminating: self.deletion_timestamp.is_some(),
+            environment: self.labels.remove(LABEL_ENVIRONMENT),
+            service: self.labels.remove(LABEL_SERVICE),
+            hash: self.annotations.remove(ANNOTATION_HASH),
+            uid: self.uid,
+            resource_version: self.resource_version,
+            generation: self.generation,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: PageMetadata,
+    /// `null` where there are none, as a real server says of metadata.
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct PageMetadata {
+    #[serde(rename = "continue", default)]
+    continue_: Option<String>,
+}
+
+fn read<T: serde::de::DeserializeOwned>(reply: &Reply, subject: &Subject<'_>) -> Result<T, ClusterError> {
+    serde_json::from_slice(&reply.body).map_err(|_| error::from_unreadable(reply.code, subject))
+}
+
+fn identity(served: &Served, metadata: &Metadata) -> ObjectRef {
+    ObjectRef {
+        group: served.group.clone(),
+        kind: served.kind.clone(),
+        namespace: metadata.namespace.clone(),
+        name: metadata.name.clone(),
+    }
+}
+
+fn owned_by(environment: &str) -> String {
+    format!("{LABEL_ENVIRONMENT}={environment}")
+}
+
+/// Returns the path of the collection that an object is in.
+fn collection(id: &ObjectRef, served: &Served) -> Result<String, ClusterError> {
+    match (served.namespaced, id.namespace.is_empty()) {
+        (true, true) => Err(rejected(format!(
+            "`{id}` has no namespace, but objects of kind {} live in one; set metadata.namespace",
+            id.kind
+        ))),
+        (false, false) => Err(rejected(format!(
+            "`{id}` has a namespace, but objects of kind {} live in none; remove metadata.namespace",
+            id.kind
+        ))),
+        _ => Ok(served.path(&id.namespace)),
+    }
+}
+
+/// Returns a name as a segment of a path. Names of some kinds may contain what a path may not.
+fn segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
+fn built(
+    request: Result<http::Request<Vec<u8>>, ::kube::core::request::Error>,
+) -> Result<http::Request<Vec<u8>>, ClusterError> {
+    request.map_err(|cause| rejected(cause.to_string()))
+}
+
+fn rejected(message: String) -> ClusterError {
+    ClusterError { class: ErrorClass::Rejected, code: 0, message }
+}
+
+fn not_served(kind: &GroupKind, version: Option<&str>, offered: &[String]) -> ClusterError {
+    let message = match version {
+        Some(version) if !offered.is_empty() => {
+            format!("the API serves {kind} as {}, not in version `{version}`", offered.join(", "))
+        }
+        _ => format!("the API does not serve {kind}"),
+    };
+    ClusterError { class: ErrorClass::NotServed, code: 0, message }
+}
+
+fn unknown(kind: &GroupKind) -> ClusterError {
+    let message =
+        format!("whether the API serves {kind} cannot be told: the server of its group does not answer discovery");
+    ClusterError { class: ErrorClass::NotServed, code: 0, message }
+}

@@ -1,0 +1,87 @@
+//! Watching one kind: kube's watcher, told in the words of the seam.
+//!
+//! The watcher lists in pages, watches with bookmarks, resumes where it broke and lists again where it cannot; all of that is told only
+//! by [`WatchEvent::Restarted`] and [`WatchEvent::Synchronized`]. Errors that pass by themselves are logged; those that need someone
+//! (a missing permission) are told, and the watch goes on trying. Invariant: the stream never ends.
+
+use ::kube::Api;
+use ::kube::api::{ApiResource, DynamicObject};
+use ::kube::runtime::WatchStreamExt;
+use ::kube::runtime::watcher::{self, Event};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use manifest::ObjectRef;
+use serde_json::Value;
+
+use super::call::Caller;
+use super::discovery::Served;
+use super::error::{self, Subject};
+use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
+
+/// Watches all objects of a kind that match a label selector, for ever.
+pub(super) fn watch(
+    caller: &Caller,
+    served: Served,
+    selector: &str,
+) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
+    let resource = ApiResource {
+        group: served.group.clone(),
+        version: served.version.clone(),
+        api_version: served.api_version(),
+        kind: served.kind.clone(),
+        plural: served.plural.clone(),
+    };
+    let api: Api<DynamicObject> = Api::all_with(caller.client().clone(), &resource);
+    let config = watcher::Config::default().labels(selector);
+    let events = watcher::watcher(api, config).default_backoff();
+    events.filter_map(move |event| futures::future::ready(told(event, &served))).boxed()
+}
+
+fn told(
+    event: Result<Event<DynamicObject>, watcher::Error>,
+    served: &Served,
+) -> Option<Result<WatchEvent, ClusterError>> {
+    match event {
+        Ok(Event::Init) => Some(Ok(WatchEvent::Restarted)),
+        Ok(Event::InitApply(object) | Event::Apply(object)) => {
+            Some(Ok(WatchEvent::Present(identity(&object, served), content(object, served))))
+        }
+        Ok(Event::Delete(object)) => Some(Ok(WatchEvent::Absent(identity(&object, served)))),
+        Ok(Event::InitDone) => Some(Ok(WatchEvent::Synchronized)),
+        Err(cause) => {
+            let error = read(&cause, served);
+            let passes = matches!(error.class, ErrorClass::Transient | ErrorClass::Ambiguous | ErrorClass::Conflict);
+            tracing::debug!(kind = %served.kind, class = ?error.class, error = %error, "a watch broke and is resumed");
+            (!passes).then_some(Err(error))
+        }
+    }
+}
+
+fn identity(object: &DynamicObject, served: &Served) -> ObjectRef {
+    ObjectRef {
+        group: served.group.clone(),
+        kind: served.kind.clone(),
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: object.metadata.name.clone().unwrap_or_default(),
+    }
+}
+
+/// Returns the whole object. Items of lists come without their type.
+fn content(object: DynamicObject, served: &Served) -> Value {
+    let mut value = serde_json::to_value(object).expect("an object that was JSON is JSON");
+    value["apiVersion"] = Value::String(served.api_version());
+    value["kind"] = Value::String(served.kind.clone());
+    value
+}
+
+fn read(cause: &watcher::Error, served: &Served) -> ClusterError {
+    let kind = GroupKind { group: served.group.clone(), kind: served.kind.clone() };
+    let subject = Subject { kind: &kind, writes: false };
+    match cause {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => error::from_transport(cause, &subject),
+        watcher::Error::WatchError(status) => error::from_status(status.code, status, &subject),
+        watcher::Error::NoResourceVersion => error::from_unreadable(200, &subject),
+    }
+}

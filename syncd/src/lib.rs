@@ -1,0 +1,38 @@
+//! `syncd` keeps one environment's cluster equal to the rendered manifests in Git.
+//!
+//! The modules in reading order; imports go down only: what is decided knows nothing of how it is carried out, and everything outside
+//! is behind the two seams [`repo`] and [`cluster`].
+//!
+//! - [`cycle`]: one reconciliation, the whole walk. Read first.
+//! - [`execute`]: carries out a plan, and records before it acts.
+//! - [`plan`]: decides what to do; does nothing. [`readiness`]: when an object is ready.
+//! - [`desired`], [`state`], [`live`]: what the revision says, what was recorded, what is there.
+//! - [`report`], [`config`], [`context`]: what was done, what can be set, what surrounds a cycle.
+//! - [`cluster`], [`repo`]: the seams, as traits.
+
+pub mod cycle;
+pub mod execute;
+
+pub mod plan;
+pub mod readiness;
+
+pub mod desired;
+pub mod live;
+pub mod state;
+
+pub mod config;
+pub mod context;
+pub mod report;
+
+pub mod cluster;
+pub mod repo;
+
+// Edges: each real counterpart of a seam, and everything around a cycle.
+pub mod cli;
+pub mod daemon;
+pub mod git;
+pub mod http;
+pub mod kube;
+pub mod logs;
+pub mod metrics;
+pub mod summary;

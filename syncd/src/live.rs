@@ -1,0 +1,209 @@
+//! What is in the cluster, as far as it was looked at.
+//!
+//! Metadata of owned objects by kind, and single objects where a decision needs more. Knows nothing of what should be there. Invariant:
+//! what was not looked at is [`Presence::Unknown`], never absent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+use manifest::ObjectRef;
+use serde_json::Value;
+
+use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed};
+use crate::config::Settings;
+use crate::state::is_state;
+
+/// Annotation on an object that keeps it from being deleted, with the value [`PRUNE_DISABLED`].
+pub const ANNOTATION_PRUNE: &str = "syncd/prune";
+/// See [`ANNOTATION_PRUNE`].
+pub const PRUNE_DISABLED: &str = "disabled";
+
+/// An object that was read alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What a list tells of it too.
+    pub observed: Observed,
+    /// Whether the object itself asks not to be deleted ([`ANNOTATION_PRUNE`]).
+    pub prune_disabled: bool,
+    /// The kind that it defines, if it is a definition ([`defined_kind`]).
+    pub defines: Option<GroupKind>,
+}
+
+/// What is known of the existence of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence<'a> {
+    /// It was not looked at.
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It does not exist with our owner label; without it, it might.
+    Unowned,
+    /// It exists.
+    Present(&'a Observed),
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Live {
+    /// Kinds of which all owned objects are in `owned`.
+    pub listed: BTreeSet<GroupKind>,
+    /// Kinds that could not be listed; they are not asked for twice.
+    pub unlisted: BTreeSet<GroupKind>,
+    /// Objects with the environment's owner label; `syncd`'s own state is not among them.
+    pub owned: BTreeMap<ObjectRef, Observed>,
+    /// Objects that were asked for one by one; `None`: does not exist.
+    pub seen: BTreeMap<ObjectRef, Option<Seen>>,
+}
+
+impl Live {
+    /// Returns what is known of the existence of an object.
+    pub fn presence(&self, id: &ObjectRef) -> Presence<'_> {
+        match self.seen.get(id) {
+            Some(Some(seen)) => return Presence::Present(&seen.observed),
+            Some(None) => return Presence::Absent,
+            None => {}
+        }
+        match self.owned.get(id) {
+            Some(observed) => Presence::Present(observed),
+            None if self.listed.contains(&GroupKind::of(id)) => Presence::Unowned,
+            None => Presence::Unknown,
+        }
+    }
+}
+
+/// Lists the owned objects of `kinds` that were not asked for yet: one request a kind. Returns the kinds that could not be listed: what is
+/// of them stays unknown.
+pub async fn list<C: Cluster>(
+    cluster: &C,
+    live: &mut Live,
+    kinds: &BTreeSet<GroupKind>,
+    settings: &Settings,
+) -> Vec<(GroupKind, ClusterError)> {
+    let environment = &settings.environment;
+    let known = |kind: &&GroupKind| live.listed.contains(*kind) || live.unlisted.contains(*kind);
+    let missing: Vec<GroupKind> = kinds.iter().filter(|kind| !known(kind)).cloned().collect();
+    let mut requests = Vec::new();
+    for kind in &missing {
+        requests.push(async move { (kind.clone(), cluster.list_owned(kind, environment).await) });
+    }
+    let mut replies = futures::stream::iter(requests).buffer_unordered(settings.concurrency.max(1));
+    let mut failed = Vec::new();
+    while let Some((kind, reply)) = replies.next().await {
+        match reply {
+            Ok(objects) => {
+                let others = objects.into_iter().filter(|(id, _)| !is_state(id, environment, &settings.namespace));
+                live.owned.extend(others);
+                live.listed.insert(kind.clone());
+            }
+            Err(error) => {
+                live.unlisted.insert(kind.clone());
+                failed.push((kind.clone(), error));
+            }
+        }
+    }
+    failed.sort_by(|a, b| a.0.cmp(&b.0));
+    failed
+}
+
+/// Reads single objects: one request each. Returns those that could not be read: they stay unknown.
+pub async fn look_at<C: Cluster>(
+    cluster: &C,
+    live: &mut Live,
+    ids: &BTreeSet<ObjectRef>,
+    concurrency: usize,
+) -> Vec<(ObjectRef, ClusterError)> {
+    let mut requests = Vec::new();
+    for id in ids {
+        requests.push(async move { (id, cluster.get(id).await) });
+    }
+    let mut replies = futures::stream::iter(requests).buffer_unordered(concurrency.max(1));
+    let mut failed = Vec::new();
+    while let Some((id, reply)) = replies.next().await {
+        match reply {
+            Ok(value) => drop(live.seen.insert(id.clone(), value.as_ref().map(seen))),
+            Err(error) => failed.push((id.clone(), error)),
+        }
+    }
+    failed.sort_by(|a, b| a.0.cmp(&b.0));
+    failed
+}
+
+fn seen(value: &Value) -> Seen {
+    let disabled = annotation(value, ANNOTATION_PRUNE).is_some_and(|value| value == PRUNE_DISABLED);
+    Seen { observed: observed(value), prune_disabled: disabled, defines: defined_kind(value) }
+}
+
+/// Returns the kind that a CustomResourceDefinition defines.
+pub fn defined_kind(value: &Value) -> Option<GroupKind> {
+    let is_definition = value.get("kind")? == "CustomResourceDefinition";
+    let spec = value.get("spec")?;
+    let kind = spec.get("names")?.get("kind")?.as_str()?.to_owned();
+    let group = spec.get("group")?.as_str()?.to_owned();
+    is_definition.then_some(GroupKind { group, kind })
+}
+
+/// Returns what a whole object tells of itself. What it does not tell is empty.
+pub fn observed(value: &Value) -> Observed {
+    let metadata = value.get("metadata");
+    let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let label = |name: &str| metadata?.get("labels")?.get(name)?.as_str().map(str::to_owned);
+    Observed {
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        generation: metadata.and_then(|m| m.get("generation")).and_then(Value::as_i64).unwrap_or(0),
+        terminating: metadata.and_then(|m| m.get("deletionTimestamp")).is_some_and(|time| !time.is_null()),
+        environment: label(LABEL_ENVIRONMENT),
+        service: label(LABEL_SERVICE),
+        hash: annotation(value, ANNOTATION_HASH).map(str::to_owned),
+    }
+}
+
+/// Returns an annotation of an object.
+pub fn annotation<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    value.get("metadata")?.get("annotations")?.get(name)?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_is_unknown() {
+        let id = |kind: &str, name: &str| ObjectRef {
+            group: String::new(),
+            kind: kind.to_owned(),
+            namespace: "n".to_owned(),
+            name: name.to_owned(),
+        };
+        let mut live = Live::default();
+        live.listed.insert(GroupKind { group: String::new(), kind: "Service".to_owned() });
+        live.owned.insert(id("Service", "a"), observed(&json!({"metadata": {"uid": "1"}})));
+        live.seen.insert(id("Pod", "a"), None);
+        assert!(matches!(live.presence(&id("Service", "a")), Presence::Present(observed) if observed.uid == "1"));
+        assert_eq!(live.presence(&id("Service", "b")), Presence::Unowned);
+        assert_eq!(live.presence(&id("Pod", "a")), Presence::Absent);
+        assert_eq!(live.presence(&id("Pod", "b")), Presence::Unknown);
+    }
+
+    #[test]
+    fn a_whole_object_tells_of_itself() {
+        let value = json!({"metadata": {
+            "uid": "u", "resourceVersion": "7", "generation": 3, "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "labels": {"syncd/environment": "staging", "syncd/service": "app1"},
+            "annotations": {"syncd/hash": "h", "syncd/prune": "disabled"},
+        }});
+        let expected = Observed {
+            uid: "u".to_owned(),
+            resource_version: "7".to_owned(),
+            generation: 3,
+            terminating: true,
+            environment: Some("staging".to_owned()),
+            service: Some("app1".to_owned()),
+            hash: Some("h".to_owned()),
+        };
+        assert_eq!(seen(&value), Seen { observed: expected, prune_disabled: true, defines: None });
+        assert_eq!(observed(&json!({})).uid, "");
+    }
+}

@@ -1,0 +1,652 @@
+//! Decides what to do; does nothing.
+//!
+//! Everything known about the world is in the arguments, so a plan can be replayed from a bug report. Knows no client, clock or logger:
+//! explanations are data ([`Reason`], [`Withheld`]). Invariants: planning again over a world that obeyed the plan yields an empty plan;
+//! what may be created is recorded before; what is deleted was recorded, is ours, and is wanted by nobody.
+
+pub mod order;
+mod print;
+mod prune;
+mod select;
+pub mod verify;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::index::Sync;
+use manifest::{Hash, ObjectRef};
+use serde::{Serialize, Serializer};
+
+use crate::cluster::{GroupKind, Observed};
+use crate::config::Fuse;
+use crate::desired::{Content, Desired, Object};
+use crate::live::{Live, Presence, defined_kind};
+use crate::readiness;
+use crate::repo::Revision;
+use crate::report::{HeldDeletions, Trigger};
+use crate::state::{Held, Reading, Record, State};
+
+use order::{FOUNDATIONS, Place, stage_of};
+pub use prune::candidates;
+pub use select::{Scope, Selection, select};
+
+/// What the plan may do, apart from what the world looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Namespace of `syncd` itself: nothing of it is ever deleted.
+    pub namespace: String,
+    /// How many deletions are let through.
+    pub fuse: Fuse,
+    /// Held deletions that were approved ([`HeldDeletions::id`]).
+    pub approved: BTreeSet<Hash>,
+    /// Kinds that are never deleted.
+    pub protected: BTreeSet<GroupKind>,
+    /// Why there is a plan; [`Trigger::Full`]: every object is applied again.
+    pub trigger: Trigger,
+}
+
+/// What to do: complete, ordered, leaving no choice to whoever carries it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Environment.
+    pub environment: String,
+    /// Revision in force.
+    pub revision: Revision,
+    /// Hash over its index.
+    pub index: Hash,
+    /// Why there is a plan.
+    pub trigger: Trigger,
+    /// Services that need something, by name.
+    pub services: BTreeMap<String, ServicePlan>,
+    /// Deletions that are more than the fuse lets through; they are withheld.
+    pub held: Option<HeldDeletions>,
+    /// Objects that carry our owner label and hash, are recorded by no service and wanted by none. Never touched.
+    pub orphans: Vec<ObjectRef>,
+}
+
+/// What to do for one service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct ServicePlan {
+    /// Hash of its `resources.yaml`; absent when it left the index.
+    pub content: Option<Hash>,
+    /// Its version; absent when it left the index.
+    pub version: Option<String>,
+    /// Why nothing is done for it. Then all lists are empty.
+    pub problem: Option<Problem>,
+    /// Services of this plan in lower waves are ready before it starts.
+    pub wave: i32,
+    /// Services of this plan that must be ready before it starts.
+    pub after: Vec<String>,
+    /// Services of this plan that must have ended, well or not, before it deletes: something new comes before something old goes.
+    pub deletes_after: Vec<String>,
+    /// Namespaces and definitions of this plan that must be ready before it starts; its own and others'.
+    pub gates: Vec<ObjectRef>,
+    /// How long to wait for readiness, and for deletions.
+    pub timeout_seconds: u64,
+    /// Objects to record before anything is applied.
+    #[serde(serialize_with = "as_list")]
+    pub widen: BTreeMap<ObjectRef, Widened>,
+    /// What to apply, one stage after the other.
+    pub stages: Vec<ApplyStage>,
+    /// Objects that are as they should be, without the record saying so yet, with their uids.
+    #[serde(serialize_with = "as_list")]
+    pub confirm: BTreeMap<ObjectRef, String>,
+    /// Objects that must be ready before the service is.
+    pub wait: Vec<ObjectRef>,
+    /// What to delete when the service is ready, one stage after the other.
+    pub deletes: Vec<DeleteStage>,
+    /// Recorded objects that do not exist any more: to be forgotten.
+    pub gone: Vec<ObjectRef>,
+    /// Recorded objects that are not wanted by this service any more and are not deleted.
+    pub withheld: Vec<WithheldObject>,
+    /// Number of objects that need nothing.
+    pub unchanged: usize,
+}
+
+/// JSON has string keys only.
+fn as_list<S: Serializer, T: Serialize>(map: &BTreeMap<ObjectRef, T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(map)
+}
+
+/// How an object is recorded before it is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Widened {
+    /// API version that it will be applied through.
+    pub api_version: String,
+    /// Its uid, where it is known to exist. `None`: the apply may create it.
+    pub uid: Option<String>,
+}
+
+/// Objects that are applied side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApplyStage {
+    /// Number of the stage ([`order::STAGES`]).
+    pub stage: u8,
+    /// Sorted by identity.
+    pub applies: Vec<PlannedApply>,
+}
+
+/// One object to apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedApply {
+    /// The object.
+    pub id: ObjectRef,
+    /// API version.
+    pub api_version: String,
+    /// Hash of its manifest: which content is meant.
+    pub hash: Hash,
+    /// Why.
+    pub reason: Reason,
+    /// It must exist with this uid. `None`: it may be created.
+    pub uid: Option<String>,
+}
+
+/// Why an object is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No service holds it.
+    New,
+    /// Its manifest is another one than the one that was confirmed.
+    Changed,
+    /// It was another service's.
+    Moved {
+        /// The service that held it.
+        from: String,
+    },
+    /// It is recorded, and no reply ever confirmed it.
+    Unconfirmed,
+    /// It is recorded, and is not there (with our labels) any more.
+    Missing,
+    /// It is recorded with another uid: it was deleted and created by somebody else.
+    Recreated,
+    /// It is being deleted: it is created again when it is gone.
+    Terminating {
+        /// The uid of the object that is going.
+        uid: String,
+    },
+    /// It has our labels, and no record holds it.
+    Unrecorded,
+    /// Its hash annotation is not that of the manifest that was confirmed, or is gone.
+    LiveDiffers,
+    /// Its owner labels are not ours.
+    Relabelled,
+    /// Nothing is known to be wrong with it: every object is applied again.
+    FullSync,
+}
+
+/// Objects that are deleted side by side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeleteStage {
+    /// Number of the stage ([`order::STAGES`]); stages descend.
+    pub stage: u8,
+    /// Sorted by identity.
+    pub deletes: Vec<PlannedDelete>,
+}
+
+/// One object to delete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedDelete {
+    /// The object.
+    pub id: ObjectRef,
+    /// API version that it was applied through.
+    pub api_version: String,
+    /// It is deleted only if it has this uid.
+    pub uid: String,
+    /// Why.
+    pub reason: DeleteReason,
+    /// It is being deleted already: only its end is waited for.
+    pub terminating: bool,
+}
+
+/// Why an object is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteReason {
+    /// Its service does not generate it any more.
+    Removed,
+    /// Its service left the index.
+    ServiceRemoved,
+}
+
+/// An object that is not wanted by its service any more, and is not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WithheldObject {
+    /// The object.
+    pub id: ObjectRef,
+    /// Why it is not deleted.
+    pub withheld: Withheld,
+}
+
+/// Why an object that a service does not want any more is not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withheld {
+    /// Another service wants it. It is forgotten here as soon as it is recorded there.
+    Moved {
+        /// The service.
+        to: String,
+    },
+    /// Another service holds it too, and deletes it.
+    HeldTwice {
+        /// The service.
+        with: String,
+    },
+    /// Another service's manifests are not known: it may want it.
+    Unproven {
+        /// The service.
+        service: String,
+    },
+    /// Objects of its kind are never deleted.
+    Protected,
+    /// It belongs to `syncd` itself.
+    Own,
+    /// The service's settings say so (`prune: false`).
+    PruneOff,
+    /// The object's annotation says so.
+    PruneDisabled,
+    /// It does not carry our owner label and hash: somebody took it over.
+    NotOwned,
+    /// It has our owner label, and another uid than the recorded one.
+    UidDiffers,
+    /// It could not be looked at.
+    Unseen,
+    /// Other objects that are kept are in it.
+    NamespaceInUse {
+        /// How many are known.
+        objects: usize,
+    },
+    /// Instances of it are kept.
+    DefinitionInUse {
+        /// How many are known.
+        objects: usize,
+    },
+    /// Too many deletions at once: they wait for approval.
+    Fuse,
+}
+
+impl Withheld {
+    /// Tells whether the object is forgotten here because another record holds it.
+    pub fn holder(&self) -> Option<&str> {
+        match self {
+            Withheld::Moved { to: service } | Withheld::HeldTwice { with: service } => Some(service),
+            _ => None,
+        }
+    }
+
+    /// Tells whether the deletion is to be tried again later, because time, a fix or an approval may allow it. The others are decisions:
+    /// the service is settled with the object as a left-over.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Withheld::Unproven { .. } | Withheld::Unseen | Withheld::Fuse)
+    }
+}
+
+/// Why nothing is done for a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// Its manifests are not to be followed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Its record cannot be read.
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+    /// It depends on a service that the index does not have.
+    UnknownDependency {
+        /// The service.
+        service: String,
+    },
+    /// It would wait for itself.
+    DependencyCycle {
+        /// The way around.
+        way: Vec<String>,
+    },
+    /// A service that must be ready before failed, and is not tried in this plan.
+    Blocked {
+        /// The service.
+        by: String,
+    },
+}
+
+impl Plan {
+    /// Returns the hash over everything in the plan.
+    pub fn id(&self) -> Hash {
+        let value = serde_json::to_value(self).expect("every key of a plan is a string");
+        Hash::of(value.to_string().as_bytes())
+    }
+
+    /// Returns all objects to apply, with their services.
+    pub fn applies(&self) -> impl Iterator<Item = (&String, &PlannedApply)> {
+        self.services.iter().flat_map(|(name, service)| service.applies().map(move |apply| (name, apply)))
+    }
+
+    /// Returns all objects to delete, with their services.
+    pub fn deletes(&self) -> impl Iterator<Item = (&String, &PlannedDelete)> {
+        self.services.iter().flat_map(|(name, service)| service.all_deletes().map(move |delete| (name, delete)))
+    }
+}
+
+impl ServicePlan {
+    /// Returns all objects to apply, in order.
+    pub fn applies(&self) -> impl Iterator<Item = &PlannedApply> {
+        self.stages.iter().flat_map(|stage| &stage.applies)
+    }
+
+    /// Returns all objects to delete, in order.
+    pub fn all_deletes(&self) -> impl Iterator<Item = &PlannedDelete> {
+        self.deletes.iter().flat_map(|stage| &stage.deletes)
+    }
+
+    /// Returns the namespaces and definitions whose readiness this service tells to those that need them.
+    pub fn foundations(&self) -> BTreeSet<&ObjectRef> {
+        let is_foundation = |id: &&ObjectRef| stage_of(&GroupKind::of(id)) == FOUNDATIONS;
+        self.applies().map(|apply| &apply.id).chain(&self.wait).filter(is_foundation).collect()
+    }
+}
+
+/// Returns what to do for the services of `selection.act`.
+///
+/// `desired` must hold the content of `selection.load`, `live` the [`candidates`] one by one: what is missing is withheld, never guessed.
+pub fn plan(desired: &Desired, state: &State, live: &Live, selection: &Selection, policy: &Policy) -> Plan {
+    let scene = Scene::new(desired, state, live, selection, policy);
+    let mut services: BTreeMap<String, ServicePlan> =
+        selection.act.iter().map(|name| (name.clone(), scene.service(name))).collect();
+    scene.order(&mut services);
+    prune::protect_contents(&scene, &mut services);
+    let held = prune::fuse(&scene, &mut services);
+    let source = &desired.source;
+    Plan {
+        environment: source.index.environment.clone(),
+        revision: source.revision.clone(),
+        index: source.root,
+        trigger: policy.trigger,
+        services,
+        held,
+        orphans: scene.orphans(),
+    }
+}
+
+/// The world, with what is looked up in it again and again.
+struct Scene<'a> {
+    desired: &'a Desired,
+    state: &'a State,
+    live: &'a Live,
+    selection: &'a Selection,
+    policy: &'a Policy,
+    environment: &'a str,
+    /// Which service wants an object.
+    wanted_by: BTreeMap<&'a ObjectRef, &'a str>,
+    /// Which services have recorded an object.
+    held_by: BTreeMap<&'a ObjectRef, Vec<&'a str>>,
+    /// The first service of the index of which it is not known what it wants.
+    unproven: Option<&'a str>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(
+        desired: &'a Desired,
+        state: &'a State,
+        live: &'a Live,
+        selection: &'a Selection,
+        policy: &'a Policy,
+    ) -> Self {
+        let mut wanted_by = BTreeMap::new();
+        let mut unproven = None;
+        for service in desired.source.index.services.keys() {
+            match desired.claims(service, state) {
+                Some(ids) => wanted_by.extend(ids.into_iter().map(|id| (id, service.as_str()))),
+                None => unproven = unproven.or(Some(service.as_str())),
+            }
+        }
+        let mut held_by: BTreeMap<&ObjectRef, Vec<&str>> = BTreeMap::new();
+        for (service, record) in state.records() {
+            record.held.keys().for_each(|id| held_by.entry(id).or_default().push(service));
+        }
+        let environment = &desired.source.index.environment;
+        Scene { desired, state, live, selection, policy, environment, wanted_by, held_by, unproven }
+    }
+
+    fn is_full(&self) -> bool {
+        self.policy.trigger == Trigger::Full
+    }
+
+    /// Plans one service, without regard to the others' order.
+    fn service(&self, name: &'a str) -> ServicePlan {
+        let entry = self.desired.source.index.services.get(name);
+        let sync = entry.map(|entry| entry.sync.clone()).unwrap_or_default();
+        let mut plan = ServicePlan {
+            content: entry.map(|entry| entry.content),
+            version: entry.map(|entry| entry.version.clone()),
+            wave: sync.wave,
+            timeout_seconds: sync.timeout_seconds,
+            ..ServicePlan::default()
+        };
+        plan.problem = self.problem(name, &sync);
+        if plan.problem.is_some() {
+            return plan;
+        }
+        let nothing = Record::default();
+        let record = self.state.record(name).unwrap_or(&nothing);
+        if let Some(Content::Objects(objects)) = self.desired.services.get(name) {
+            self.want(name, record, objects, &mut plan);
+        }
+        prune::release(self, name, record, &mut plan);
+        plan
+    }
+
+    /// Tells why nothing can be done for a service, apart from cycles.
+    fn problem(&self, name: &str, sync: &Sync) -> Option<Problem> {
+        if let Some(Reading::Unreadable { reason }) = self.state.services.get(name) {
+            return Some(Problem::Unreadable { reason: reason.clone() });
+        }
+        let services = &self.desired.source.index.services;
+        services.get(name)?;
+        match self.desired.services.get(name) {
+            Some(Content::Objects(_)) => {}
+            Some(Content::Refused { reason, .. }) => return Some(Problem::Refused { reason: reason.clone() }),
+            None => return Some(Problem::Refused { reason: "its manifests were not read".to_owned() }),
+        }
+        if let Some(service) = sync.depends_on.iter().find(|service| !services.contains_key(*service)) {
+            return Some(Problem::UnknownDependency { service: service.clone() });
+        }
+        let is_before = |other: &String| {
+            sync.depends_on.contains(other) || services.get(other).is_some_and(|entry| entry.sync.wave < sync.wave)
+        };
+        let by = self.selection.resting.iter().find(|other| is_before(other))?;
+        Some(Problem::Blocked { by: by.clone() })
+    }
+
+    /// Plans what a service wants. If it was settled, at whatever content, all that is not applied now was ready already.
+    fn want(&self, name: &'a str, record: &Record, objects: &BTreeMap<ObjectRef, Object>, plan: &mut ServicePlan) {
+        let settled = record.settled.is_some() && record.intent.is_none();
+        let mut stages: BTreeMap<u8, Vec<PlannedApply>> = BTreeMap::new();
+        for (id, object) in objects {
+            let waits = readiness::has_readiness(&GroupKind::of(id));
+            match self.decide(name, id, object, record, settled) {
+                Decision::Apply { reason, uid, widen } => {
+                    let api_version = object.manifest.api_version.clone();
+                    if widen {
+                        let widened = Widened { api_version: api_version.clone(), uid: uid.clone() };
+                        plan.widen.insert(id.clone(), widened);
+                    }
+                    let apply = PlannedApply { id: id.clone(), api_version, hash: object.hash, reason, uid };
+                    stages.entry(stage_of(&GroupKind::of(id))).or_default().push(apply);
+                    plan.wait.extend(waits.then(|| id.clone()));
+                    continue;
+                }
+                Decision::Confirm { uid } => {
+                    plan.confirm.insert(id.clone(), uid);
+                }
+                Decision::Nothing => {}
+            }
+            plan.unchanged += 1;
+            plan.wait.extend((waits && !settled).then(|| id.clone()));
+        }
+        plan.stages = stages.into_iter().map(|(stage, applies)| ApplyStage { stage, applies }).collect();
+    }
+
+    /// Decides about one object that a service wants.
+    fn decide(&self, service: &'a str, id: &ObjectRef, object: &Object, record: &Record, settled: bool) -> Decision {
+        let held = record.held.get(id);
+        let from = self.other_holder(service, id);
+        match (self.live.presence(id), held) {
+            (Presence::Present(live), _) if live.terminating => {
+                let widen = held.is_none_or(|held| held.uid.is_some());
+                Decision::Apply { reason: Reason::Terminating { uid: live.uid.clone() }, uid: None, widen }
+            }
+            (Presence::Present(live), Some(held)) => self.decide_held(service, object, held, live),
+            (Presence::Present(live), None) => {
+                let as_wanted = self.is_as_wanted(service, object, live);
+                let reason = match from {
+                    Some((from, _)) => Reason::Moved { from: from.to_owned() },
+                    None if as_wanted && !self.is_full() => return Decision::Confirm { uid: live.uid.clone() },
+                    None => Reason::Unrecorded,
+                };
+                Decision::Apply { reason, uid: Some(live.uid.clone()), widen: true }
+            }
+            (Presence::Absent | Presence::Unowned, Some(held)) => {
+                if settled && held.hash == Some(object.hash) && removes_itself(object) {
+                    return Decision::Nothing;
+                }
+                let never_seen = held.uid.is_none() && held.hash.is_none();
+                let reason = if never_seen { Reason::Unconfirmed } else { Reason::Missing };
+                Decision::Apply { reason, uid: None, widen: held.uid.is_some() }
+            }
+            (Presence::Absent | Presence::Unowned, None) => {
+                let reason = from.map_or(Reason::New, |(from, _)| Reason::Moved { from: from.to_owned() });
+                Decision::Apply { reason, uid: None, widen: true }
+            }
+            (Presence::Unknown, Some(held)) => {
+                let reason = match held.hash {
+                    Some(hash) if hash != object.hash => Reason::Changed,
+                    Some(_) if self.is_full() => Reason::FullSync,
+                    Some(_) => return Decision::Nothing,
+                    None => Reason::Unconfirmed,
+                };
+                Decision::Apply { reason, uid: held.uid.clone(), widen: false }
+            }
+            (Presence::Unknown, None) => {
+                let uid = from.and_then(|(_, held)| held.uid.clone());
+                let reason = from.map_or(Reason::New, |(from, _)| Reason::Moved { from: from.to_owned() });
+                Decision::Apply { reason, uid, widen: true }
+            }
+        }
+    }
+
+    /// Decides about an object that is wanted, recorded and there.
+    fn decide_held(&self, service: &str, object: &Object, held: &Held, live: &Observed) -> Decision {
+        let same_uid = held.uid.as_ref().is_none_or(|uid| *uid == live.uid);
+        let confirmed = held.hash == Some(object.hash);
+        let reason = if !same_uid {
+            Reason::Recreated
+        } else if !self.is_owned_by(service, live) {
+            Reason::Relabelled
+        } else if self.is_as_wanted(service, object, live) {
+            match (self.is_full(), confirmed && held.uid.is_some()) {
+                (true, _) => Reason::FullSync,
+                (false, true) => return Decision::Nothing,
+                (false, false) => return Decision::Confirm { uid: live.uid.clone() },
+            }
+        } else if confirmed {
+            Reason::LiveDiffers
+        } else if held.hash.is_none() {
+            Reason::Unconfirmed
+        } else {
+            Reason::Changed
+        };
+        Decision::Apply { reason, uid: Some(live.uid.clone()), widen: !same_uid }
+    }
+
+    fn is_owned_by(&self, service: &str, live: &Observed) -> bool {
+        live.environment.as_deref() == Some(self.environment) && live.service.as_deref() == Some(service)
+    }
+
+    fn is_as_wanted(&self, service: &str, object: &Object, live: &Observed) -> bool {
+        self.is_owned_by(service, live) && live.hash.as_deref() == Some(object.hash.to_string().as_str())
+    }
+
+    /// Returns the first other service that holds an object.
+    fn other_holder(&self, service: &str, id: &ObjectRef) -> Option<(&'a str, &'a Held)> {
+        let other = self.held_by.get(id)?.iter().find(|other| **other != service)?;
+        Some((other, self.state.record(other)?.held.get(id)?))
+    }
+
+    /// Says which service waits for which, and for which namespaces and definitions.
+    fn order(&self, services: &mut BTreeMap<String, ServicePlan>) {
+        let index = &self.desired.source.index.services;
+        let sync = |name: &String| index.get(name).map(|entry| entry.sync.clone()).unwrap_or_default();
+        let place = |sync: Sync| Place { wave: sync.wave, depends_on: sync.depends_on };
+        let places =
+            services.keys().filter(|name| index.contains_key(*name)).map(|name| (name.clone(), place(sync(name))));
+        for (name, way) in order::cycles(&places.collect()) {
+            let plan = services.get_mut(&name).expect("cycles are among the services that were given");
+            let problem = plan.problem.take().unwrap_or(Problem::DependencyCycle { way });
+            let (content, version, wave) = (plan.content, plan.version.take(), plan.wave);
+            *plan = ServicePlan { content, version, wave, problem: Some(problem), ..ServicePlan::default() };
+        }
+        let names: BTreeSet<String> = services.keys().cloned().collect();
+        let new = |plan: &ServicePlan| plan.applies().any(|apply| apply.reason == Reason::New);
+        let newcomers: Vec<String> =
+            services.iter().filter(|(_, plan)| new(plan)).map(|(name, _)| name.clone()).collect();
+        let (namespaces, definitions) = self.foundations(services);
+        for (name, plan) in services.iter_mut().filter(|(_, plan)| plan.problem.is_none()) {
+            plan.after = sync(name).depends_on.into_iter().filter(|other| names.contains(other)).collect();
+            if plan.content.is_none() && !plan.deletes.is_empty() {
+                plan.deletes_after.clone_from(&newcomers);
+            }
+            let gates: BTreeSet<ObjectRef> = plan
+                .applies()
+                .filter(|apply| stage_of(&GroupKind::of(&apply.id)) != FOUNDATIONS)
+                .flat_map(|apply| [namespaces.get(&apply.id.namespace), definitions.get(&GroupKind::of(&apply.id))])
+                .flatten()
+                .cloned()
+                .collect();
+            plan.gates = gates.into_iter().collect();
+        }
+    }
+
+    /// Returns the namespaces of the plan by name, and its definitions by the kind that they define.
+    fn foundations(
+        &self,
+        services: &BTreeMap<String, ServicePlan>,
+    ) -> (BTreeMap<String, ObjectRef>, BTreeMap<GroupKind, ObjectRef>) {
+        let (mut namespaces, mut definitions) = (BTreeMap::new(), BTreeMap::new());
+        for (name, plan) in services {
+            for id in plan.foundations() {
+                let object = self.desired.object(name, id);
+                match object.and_then(|object| defined_kind(&object.manifest.value)) {
+                    Some(kind) => definitions.insert(kind, id.clone()),
+                    None => namespaces.insert(id.name.clone(), id.clone()).map(|_| id.clone()),
+                };
+            }
+        }
+        (namespaces, definitions)
+    }
+
+    /// Returns the objects that look like ours and belong to nobody. Empty where it is not known what belongs to whom.
+    fn orphans(&self) -> Vec<ObjectRef> {
+        let known = self.unproven.is_none()
+            && self.state.services.values().all(|reading| matches!(reading, Reading::Stored(_)));
+        let ours = |observed: &Observed| observed.hash.is_some() && !observed.terminating;
+        let nobodys = |id: &ObjectRef| !self.held_by.contains_key(id) && !self.wanted_by.contains_key(id);
+        let orphans = self.live.owned.iter().filter(|(id, observed)| known && ours(observed) && nobodys(id));
+        orphans.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+/// What is done about an object that is wanted.
+enum Decision {
+    Apply { reason: Reason, uid: Option<String>, widen: bool },
+    Confirm { uid: String },
+    Nothing,
+}
+
+/// Tells whether the cluster deletes the object when its work is done: its absence is then no loss.
+fn removes_itself(object: &Object) -> bool {
+    let manifest = &object.manifest;
+    let ttl = manifest.value.pointer("/spec/ttlSecondsAfterFinished");
+    manifest.id.group == "batch" && manifest.id.kind == "Job" && ttl.is_some_and(|ttl| !ttl.is_null())
+}

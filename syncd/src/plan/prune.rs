@@ -1,0 +1,190 @@
+//! What happens to objects that a service holds and does not want any more.
+//!
+//! Deleting needs every proof, keeping needs one doubt. The order of the questions is the order of the answers that people need: first
+//! whose it is, then whether it may go, then whether it is the one that was recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::hash::Parts;
+use manifest::{Hash, ObjectRef};
+
+use super::order::stage_of;
+use super::{DeleteReason, DeleteStage, Plan, PlannedDelete, Scene, Selection, ServicePlan, Withheld, WithheldObject};
+use crate::cluster::GroupKind;
+use crate::desired::Desired;
+use crate::live::Presence;
+use crate::report::HeldDeletions;
+use crate::state::{Held, Record, State, is_state};
+
+/// Returns the objects that have to be looked at one by one before a plan can delete anything: recorded by a service that is planned
+/// for, and not known to be wanted.
+pub fn candidates(desired: &Desired, state: &State, selection: &Selection) -> BTreeSet<ObjectRef> {
+    let services = &desired.source.index.services;
+    let wanted: BTreeSet<&ObjectRef> =
+        services.keys().filter_map(|service| desired.claims(service, state)).flatten().collect();
+    let held = selection.act.iter().filter_map(|service| state.record(service)).flat_map(|record| record.held.keys());
+    held.filter(|id| !wanted.contains(id)).cloned().collect()
+}
+
+/// Plans what a service does not want any more.
+pub(super) fn release(scene: &Scene<'_>, name: &str, record: &Record, plan: &mut ServicePlan) {
+    let mut stages: BTreeMap<u8, Vec<PlannedDelete>> = BTreeMap::new();
+    for (id, held) in record.held.iter().filter(|(id, _)| scene.wanted_by.get(id) != Some(&name)) {
+        match decide(scene, name, record, id, held) {
+            Fate::Delete { uid, terminating } => {
+                let reason = match plan.content {
+                    Some(_) => DeleteReason::Removed,
+                    None => DeleteReason::ServiceRemoved,
+                };
+                let api_version = held.api_version.clone();
+                let delete = PlannedDelete { id: id.clone(), api_version, uid, reason, terminating };
+                stages.entry(stage_of(&GroupKind::of(id))).or_default().push(delete);
+            }
+            Fate::Gone => plan.gone.push(id.clone()),
+            Fate::Keep(withheld) => plan.withheld.push(WithheldObject { id: id.clone(), withheld }),
+        }
+    }
+    plan.deletes = stages.into_iter().rev().map(|(stage, deletes)| DeleteStage { stage, deletes }).collect();
+}
+
+/// What becomes of an object.
+enum Fate {
+    Delete { uid: String, terminating: bool },
+    Gone,
+    Keep(Withheld),
+}
+
+fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: &Held) -> Fate {
+    if let Some(to) = scene.wanted_by.get(id) {
+        return Fate::Keep(Withheld::Moved { to: (*to).to_owned() });
+    }
+    let acting = |service: &&&str| scene.selection.act.contains(**service);
+    if let Some(first) =
+        scene.held_by.get(id).and_then(|holders| holders.iter().find(acting)).filter(|first| **first != name)
+    {
+        return Fate::Keep(Withheld::HeldTwice { with: (*first).to_owned() });
+    }
+    if let Some(service) = scene.unproven {
+        return Fate::Keep(Withheld::Unproven { service: service.to_owned() });
+    }
+    let observed = match scene.live.presence(id) {
+        Presence::Absent => return Fate::Gone,
+        Presence::Unknown | Presence::Unowned => return Fate::Keep(Withheld::Unseen),
+        Presence::Present(observed) => observed,
+    };
+    let ours = observed.environment.as_deref() == Some(scene.environment);
+    match &held.uid {
+        Some(uid) if *uid != observed.uid && !ours => return Fate::Gone,
+        Some(uid) if *uid != observed.uid => return Fate::Keep(Withheld::UidDiffers),
+        Some(_) if !ours => return Fate::Keep(Withheld::NotOwned),
+        None if !ours || observed.hash.is_none() => return Fate::Keep(Withheld::NotOwned),
+        _ => {}
+    }
+    if let Some(withheld) = guard(scene, name, record, id) {
+        return Fate::Keep(withheld);
+    }
+    Fate::Delete { uid: observed.uid.clone(), terminating: observed.terminating }
+}
+
+/// Tells why an object that could be deleted is not to be.
+fn guard(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef) -> Option<Withheld> {
+    let entry = scene.desired.source.index.services.get(name);
+    let prune = entry.map_or(!record.prune_off, |entry| entry.sync.prune);
+    let seen = scene.live.seen.get(id).and_then(Option::as_ref);
+    if is_own(id, scene.environment, &scene.policy.namespace) {
+        return Some(Withheld::Own);
+    }
+    if seen.is_none_or(|seen| seen.prune_disabled) {
+        // Only reading the object alone tells; a list does not.
+        return Some(if seen.is_none() { Withheld::Unseen } else { Withheld::PruneDisabled });
+    }
+    if !prune {
+        return Some(Withheld::PruneOff);
+    }
+    scene.policy.protected.contains(&GroupKind::of(id)).then_some(Withheld::Protected)
+}
+
+/// Tells whether an object is part of `syncd`: its namespace, its state, and whatever is named `syncd` or `syncd-...` in its namespace or
+/// among the cluster roles.
+pub(super) fn is_own(id: &ObjectRef, environment: &str, namespace: &str) -> bool {
+    let named = id.name == "syncd" || id.name.starts_with("syncd-");
+    let is_namespace = id.group.is_empty() && id.kind == "Namespace" && id.name == namespace;
+    let in_namespace = id.namespace == namespace && named;
+    let is_role = id.group == "rbac.authorization.k8s.io" && id.namespace.is_empty() && named;
+    is_namespace || in_namespace || is_role || is_state(id, environment, namespace)
+}
+
+/// Keeps namespaces and definitions that something else that is kept needs.
+pub(super) fn protect_contents(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) {
+    let going: BTreeSet<ObjectRef> = all_deletes(services).map(|delete| delete.id.clone()).collect();
+    let known = scene.held_by.keys().chain(scene.wanted_by.keys()).collect::<BTreeSet<_>>();
+    let staying: Vec<&ObjectRef> = known.into_iter().copied().filter(|id| !going.contains(id)).collect();
+    withhold(services, |delete| {
+        let id = &delete.id;
+        match (id.group.as_str(), id.kind.as_str()) {
+            ("", "Namespace") => {
+                let objects = staying.iter().filter(|other| other.namespace == id.name).count();
+                (objects > 0).then_some(Withheld::NamespaceInUse { objects })
+            }
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                let kind = scene.live.seen.get(id).and_then(Option::as_ref).and_then(|seen| seen.defines.clone());
+                let objects = staying.iter().filter(|other| Some(GroupKind::of(other)) == kind).count();
+                (objects > 0).then_some(Withheld::DefinitionInUse { objects })
+            }
+            _ => None,
+        }
+    });
+}
+
+/// Withholds all deletions when they are more than the policy lets through and were not approved.
+pub(super) fn fuse(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) -> Option<HeldDeletions> {
+    let deletions = all_deletes(services).count();
+    let limit = scene.policy.fuse.limit(scene.held_by.len());
+    let id = deletions_id(scene.environment, services);
+    if deletions <= limit || scene.policy.approved.contains(&id) {
+        return None;
+    }
+    withhold(services, |_| Some(Withheld::Fuse));
+    Some(HeldDeletions { id, deletions, limit })
+}
+
+/// Returns the hash that an approval names: over exactly these deletions, whatever else changes.
+fn deletions_id(environment: &str, services: &BTreeMap<String, ServicePlan>) -> Hash {
+    let mut parts = Parts::new("syncd deletions 1");
+    parts.add("environment", environment.as_bytes());
+    for (service, plan) in services {
+        for delete in plan.all_deletes() {
+            parts.add("service", service.as_bytes());
+            parts.add("object", delete.id.to_string().as_bytes());
+            parts.add("uid", delete.uid.as_bytes());
+        }
+    }
+    parts.finish()
+}
+
+fn all_deletes(services: &BTreeMap<String, ServicePlan>) -> impl Iterator<Item = &PlannedDelete> {
+    services.values().flat_map(ServicePlan::all_deletes)
+}
+
+/// Turns deletions for which there is a reason into kept objects.
+fn withhold(services: &mut BTreeMap<String, ServicePlan>, reason: impl Fn(&PlannedDelete) -> Option<Withheld>) {
+    for plan in services.values_mut() {
+        for stage in &mut plan.deletes {
+            for delete in std::mem::take(&mut stage.deletes) {
+                match reason(&delete) {
+                    Some(withheld) => plan.withheld.push(WithheldObject { id: delete.id, withheld }),
+                    None => stage.deletes.push(delete),
+                }
+            }
+        }
+        plan.deletes.retain(|stage| !stage.deletes.is_empty());
+        plan.withheld.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+}
+
+impl Plan {
+    /// Returns the hash that an approval of exactly the deletions of this plan names.
+    pub fn deletions_id(&self) -> Hash {
+        deletions_id(&self.environment, &self.services)
+    }
+}

@@ -1,0 +1,418 @@
+//! What was done: events while a cycle runs, one report at its end.
+//!
+//! The report is a superset of Kahoy's (`version: v1`, the same names for the same things), so that scripts that read that one can read
+//! this one. Always made, on failure too. Knows neither metrics nor HTTP; both are built from these values. Invariant: nothing here
+//! holds a value of an object, only names, reasons and the server's words.
+
+use std::collections::BTreeMap;
+
+use manifest::{Hash, ObjectRef};
+use serde::Serialize;
+
+use crate::repo::{CommitInfo, Revision};
+
+/// The report's format, as Kahoy names it.
+pub const VERSION: &str = "v1";
+
+/// One cycle, from its start to its end.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Always [`VERSION`].
+    pub version: String,
+    /// ULID of the cycle, given by the caller.
+    pub id: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// RFC 3339, UTC.
+    pub ended_at: String,
+    /// Objects that were applied and accepted: by service, then in the order of the plan.
+    pub applied_resources: Vec<Resource>,
+    /// Objects that are gone because of this cycle, in the same order.
+    pub deleted_resources: Vec<Resource>,
+    /// Environment.
+    pub environment: String,
+    /// Revision in force; absent as long as none was ever read.
+    pub revision: Option<Revision>,
+    /// What that commit says of itself; absent when it was not fetched by this process.
+    pub commit: Option<CommitInfo>,
+    /// Hash over the index in force.
+    pub index: Option<Hash>,
+    /// Id of the plan; absent when nothing had to be planned.
+    pub plan: Option<Hash>,
+    /// Why the cycle looked at more than nothing.
+    pub trigger: Trigger,
+    /// How it ended.
+    pub result: CycleResult,
+    /// Duration of the whole cycle.
+    pub seconds: f64,
+    /// Duration of its parts.
+    pub phases: Phases,
+    /// All services of the index in force, and those that were removed from it and still hold objects.
+    pub services: BTreeMap<String, ServiceReport>,
+    /// Deletions that wait for approval.
+    pub held: Option<HeldDeletions>,
+    /// Objects with the environment's owner label that no record holds. Never touched.
+    pub orphans: Vec<ObjectRef>,
+    /// What went wrong outside of single services: source, state, plan.
+    pub errors: Vec<CycleError>,
+}
+
+/// An object, in Kahoy's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    /// `group|core/version/Kind/namespace|default/name`.
+    pub id: String,
+    /// The service.
+    pub group: String,
+    /// `group/version/Kind`; the core group is empty: `/v1/Service`.
+    pub gvk: String,
+    /// `apps/v1`.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Namespace; empty for a cluster-scoped object.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Resource {
+    /// Names an object of a service as Kahoy does. `api_version` is empty where it is not known (an object that was recorded without).
+    pub fn new(service: &str, id: &ObjectRef, api_version: &str) -> Self {
+        let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
+        let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+        let group = or(&id.group, "core");
+        let namespace = or(&id.namespace, "default");
+        Resource {
+            id: format!("{group}/{version}/{}/{namespace}/{}", id.kind, id.name),
+            group: service.to_owned(),
+            gvk: format!("{}/{version}/{}", id.group, id.kind),
+            api_version: api_version.to_owned(),
+            kind: id.kind.clone(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+        }
+    }
+}
+
+/// Why a cycle looked at more than the tip of the ref.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// Nothing was new: nothing was asked of the cluster.
+    None,
+    /// The process has just started, or lost track: what exists was compared with what is recorded.
+    Start,
+    /// The index changed.
+    Changed,
+    /// A service that had failed was due again.
+    Retry,
+    /// A full sync was due or asked for.
+    Full,
+}
+
+impl Trigger {
+    /// Returns the word used in reports, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Trigger::None => "none",
+            Trigger::Start => "start",
+            Trigger::Changed => "changed",
+            Trigger::Retry => "retry",
+            Trigger::Full => "full",
+        }
+    }
+}
+
+/// How a cycle ended. The worst thing that happened gives the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CycleResult {
+    /// Nothing to do, and every service is synced.
+    Unchanged,
+    /// Every service is synced.
+    Synced,
+    /// A newer revision came while this one was being waited for.
+    Superseded,
+    /// Everything else is synced, but deletions wait for approval, or the source is not to be followed.
+    Held,
+    /// At least one service is not synced.
+    Failed,
+}
+
+impl CycleResult {
+    /// Returns the word used in reports, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CycleResult::Unchanged => "unchanged",
+            CycleResult::Synced => "synced",
+            CycleResult::Superseded => "superseded",
+            CycleResult::Held => "held",
+            CycleResult::Failed => "failed",
+        }
+    }
+}
+
+/// Durations in seconds of the parts of a cycle. Parts that did not happen took 0.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Phases {
+    /// Asking for the tip, fetching, reading and verifying.
+    pub source: f64,
+    /// Reading state and live objects.
+    pub read: f64,
+    /// Planning and verifying the plan.
+    pub plan: f64,
+    /// Writing intents, applying, waiting, pruning, settling.
+    pub execute: f64,
+}
+
+/// How a service stands at the end of a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceState {
+    /// What the index says is applied, ready and recorded.
+    Synced,
+    /// It left the index and everything it held is gone; its record too.
+    Removed,
+    /// Left alone because a newer revision came.
+    Superseded,
+    /// Left alone because a service that it depends on is not ready.
+    Blocked,
+    /// Left alone until someone decides: deletions over the fuse, a record that cannot be read.
+    Held,
+    /// Something went wrong; `error` says what.
+    Failed,
+}
+
+impl ServiceState {
+    /// Returns the word used in reports, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ServiceState::Synced => "synced",
+            ServiceState::Removed => "removed",
+            ServiceState::Superseded => "superseded",
+            ServiceState::Blocked => "blocked",
+            ServiceState::Held => "held",
+            ServiceState::Failed => "failed",
+        }
+    }
+
+    /// All states, for metrics that must show zeros.
+    pub const ALL: [ServiceState; 6] = [
+        ServiceState::Synced,
+        ServiceState::Removed,
+        ServiceState::Superseded,
+        ServiceState::Blocked,
+        ServiceState::Held,
+        ServiceState::Failed,
+    ];
+}
+
+/// One service at the end of a cycle.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServiceReport {
+    /// How it stands.
+    pub state: ServiceState,
+    /// Version that the index in force names; absent for a service that left it.
+    pub version: Option<String>,
+    /// Number of objects that were applied.
+    pub applied: usize,
+    /// Number of objects that were deleted.
+    pub deleted: usize,
+    /// Number of objects that needed nothing.
+    pub unchanged: usize,
+    /// Number of objects on which something failed.
+    pub failed: usize,
+    /// Number of objects that are no longer wanted and were kept.
+    pub withheld: usize,
+    /// Duration from the first request to the last.
+    pub seconds: f64,
+    /// Why it is not synced.
+    pub error: Option<String>,
+    /// What was still waited for when it was given up.
+    pub waiting_for: Vec<Waiting>,
+    /// Every object that was touched or withheld, in the order of the plan.
+    pub objects: Vec<ObjectReport>,
+    /// Failures in a row; 0 when it is not failed.
+    pub failures: u32,
+    /// Bytes of its record in the cluster; 0 when it was not read or written by this process.
+    pub state_bytes: usize,
+}
+
+/// An object that is not ready, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// The object.
+    pub object: ObjectRef,
+    /// What is missing, with numbers.
+    pub message: String,
+}
+
+/// What happened to one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectReport {
+    /// The object.
+    pub object: ObjectRef,
+    /// What happened.
+    pub outcome: Outcome,
+    /// Why it was planned or withheld.
+    pub reason: String,
+    /// What failed, in the server's words.
+    pub error: Option<String>,
+}
+
+/// What happened to one object, in the words of `kubectl`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did not exist, as far as was known.
+    Created,
+    /// It existed and was applied.
+    Configured,
+    /// It was applied and the server found nothing to change.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+    /// A request for it failed, or it never became ready.
+    Failed,
+    /// It is no longer wanted, and was kept.
+    Withheld,
+}
+
+impl Outcome {
+    /// Returns the word used in reports, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Created => "created",
+            Outcome::Configured => "configured",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Deleted => "deleted",
+            Outcome::Failed => "failed",
+            Outcome::Withheld => "withheld",
+        }
+    }
+
+    /// All outcomes, for metrics that must show zeros.
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Created,
+        Outcome::Configured,
+        Outcome::Unchanged,
+        Outcome::Deleted,
+        Outcome::Failed,
+        Outcome::Withheld,
+    ];
+}
+
+/// Deletions that are more than the fuse lets through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HeldDeletions {
+    /// What an approval must name: a hash over exactly these deletions.
+    pub id: Hash,
+    /// How many there are.
+    pub deletions: usize,
+    /// How many would have been let through.
+    pub limit: usize,
+}
+
+/// Something that went wrong outside of single services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CycleError {
+    /// Where.
+    pub stage: Stage,
+    /// What, and what follows from it.
+    pub message: String,
+}
+
+/// Parts of a cycle that can fail as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The repository could not be asked or fetched. The last good revision stays in force.
+    Source,
+    /// The index could not be followed. The last good revision stays in force.
+    Index,
+    /// The state could not be read or written.
+    State,
+    /// The cluster could not be read.
+    Live,
+    /// The plan broke an invariant and was not carried out: a fault of `syncd`.
+    Plan,
+}
+
+impl Stage {
+    /// Returns the word used in reports, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Source => "source",
+            Stage::Index => "index",
+            Stage::State => "state",
+            Stage::Live => "live",
+            Stage::Plan => "plan",
+        }
+    }
+}
+
+/// Something that just happened in a cycle.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A revision that was not in force before was fetched and its index accepted.
+    Revision {
+        /// The revision.
+        revision: Revision,
+        /// What it says of itself.
+        commit: CommitInfo,
+    },
+    /// A plan was made and is about to be carried out.
+    Planned {
+        /// Its id.
+        plan: Hash,
+        /// Why there is one.
+        trigger: Trigger,
+        /// Services in it.
+        services: usize,
+        /// Objects to apply.
+        applies: usize,
+        /// Objects to delete.
+        deletes: usize,
+        /// Objects that are no longer wanted and are kept.
+        withheld: usize,
+    },
+    /// A service begins: everything that it waits for is ready.
+    ServiceStarted {
+        /// The service.
+        service: String,
+    },
+    /// An object was touched, failed, or was withheld.
+    Object {
+        /// The service.
+        service: String,
+        /// What happened to which object.
+        object: ObjectReport,
+    },
+    /// A service waits; told again when what it waits for changes.
+    Waiting {
+        /// The service.
+        service: String,
+        /// For what.
+        waiting_for: Vec<Waiting>,
+    },
+    /// A service ended.
+    ServiceFinished {
+        /// The service.
+        service: String,
+        /// How it stands.
+        report: ServiceReport,
+    },
+    /// Something went wrong outside of single services.
+    Failed(CycleError),
+}
+
+/// Hears what happens while it happens: logs, the demo's progress. Must not block.
+pub trait Observer: Send + Sync {
+    /// Hears one event.
+    fn observe(&self, event: &Event);
+}
+
+impl Observer for () {
+    fn observe(&self, _event: &Event) {}
+}

@@ -1,0 +1,11 @@
+//! Whole cycles against a model of the Kubernetes API, in virtual time, with every request counted.
+
+mod cluster;
+mod crash;
+mod faults;
+mod order;
+mod records;
+mod repo;
+mod source;
+mod sync;
+mod world;

@@ -1,0 +1,92 @@
+//! A repository in memory: commits are maps of files, and anything can go wrong.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+
+use manifest::Hash;
+use syncd::repo::{CommitInfo, Repo, RepoError, Revision};
+
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+#[derive(Default)]
+pub struct TestRepo {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    commits: BTreeMap<Revision, Files>,
+    tip: Option<Revision>,
+    broken: Option<RepoError>,
+    /// Paths that cannot be read alone.
+    refused: Vec<String>,
+    tips: usize,
+    fetches: usize,
+}
+
+impl TestRepo {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nobody panics while holding it")
+    }
+
+    /// Adds a commit and moves the ref there.
+    pub fn commit(&self, files: Files) -> Revision {
+        let mut inner = self.inner();
+        let text = format!("{} {files:?}", inner.commits.len());
+        let revision = Revision(Hash::of(text.as_bytes()).to_string()[..40].to_owned());
+        inner.commits.insert(revision.clone(), files);
+        inner.tip = Some(revision.clone());
+        revision
+    }
+
+    /// Moves the ref.
+    pub fn point_at(&self, revision: &Revision) {
+        self.inner().tip = Some(revision.clone());
+    }
+
+    /// Makes every question fail; `None`: mends it.
+    pub fn break_with(&self, error: Option<RepoError>) {
+        self.inner().broken = error;
+    }
+
+    /// Makes a path not acceptable, as a symlink is not.
+    pub fn refuse(&self, path: &str) {
+        self.inner().refused.push(path.to_owned());
+    }
+
+    /// Returns how often the tip was asked for, and how often something was fetched.
+    pub fn counts(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.tips, inner.fetches)
+    }
+}
+
+impl Repo for TestRepo {
+    async fn tip(&self) -> Result<Revision, RepoError> {
+        let mut inner = self.inner();
+        inner.tips += 1;
+        if let Some(error) = &inner.broken {
+            return Err(error.clone());
+        }
+        inner.tip.clone().ok_or_else(|| RepoError::NoRef("refs/heads/main".to_owned()))
+    }
+
+    async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
+        let mut inner = self.inner();
+        inner.fetches += 1;
+        match inner.commits.contains_key(revision) {
+            true => Ok(CommitInfo { subject: format!("commit {}", revision.short()), ..CommitInfo::default() }),
+            false => Err(RepoError::Corrupt(format!("no commit {revision}"))),
+        }
+    }
+
+    async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        let inner = self.inner();
+        let files = inner.commits.get(revision).ok_or_else(|| RepoError::Local("not fetched".to_owned()))?;
+        let read = |path: String| match inner.refused.contains(&path) {
+            true => Err(RepoError::NotAcceptable { path, reason: "it is a symbolic link".to_owned() }),
+            false => Ok(files.get(&path).cloned()),
+        };
+        paths.into_iter().map(read).collect()
+    }
+}

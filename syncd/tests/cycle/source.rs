@@ -1,0 +1,205 @@
+//! A source that cannot be followed: the last good revision stays in force, and the reason is told.
+
+use syncd::cycle::Memory;
+use syncd::repo::RepoError;
+use syncd::report::{CycleResult, ServiceState, Stage};
+
+use crate::repo::Files;
+use crate::world::{World, files, service, states};
+
+const INDEX: &str = "_gen/staging/index.json";
+const APP1: &str = "_gen/staging/app1/resources.yaml";
+
+fn good() -> Files {
+    files(&[service("app1", &[("ConfigMap a", "v1")]), service("app2", &[("ConfigMap b", "v1")])])
+}
+
+fn replaced(path: &str, change: impl FnOnce(String) -> String) -> Files {
+    let mut files = files(&[service("app1", &[("ConfigMap a", "v2")]), service("app2", &[("ConfigMap b", "v2")])]);
+    let text = String::from_utf8(files.remove(path).expect("a file")).expect("a text");
+    files.insert(path.to_owned(), change(text).into_bytes());
+    files
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hostile_index_is_refused_and_the_last_good_one_stays_in_force() {
+    let mut missing = good();
+    missing.remove(INDEX);
+    let cases = [
+        (missing, "has no `_gen/staging/index.json`"),
+        (
+            replaced(INDEX, |text| text.replace("\"staging\"", "\"production\"")),
+            "the index is of environment `production`",
+        ),
+        (replaced(INDEX, |text| text.replace("\"format\": 1", "\"format\": 2")), "index format 2 is unknown"),
+        (replaced(INDEX, |text| text.replace("\"app1\"", "\"app2\"")), "service `app2` is listed twice"),
+        (replaced(INDEX, |text| text.replace("\"app1\"", "\"../app1\"")), "is not a valid service name"),
+        (replaced(INDEX, |text| text.replace("\"chart\"", "\"surprise\"")), "unknown field `surprise`"),
+        (replaced(INDEX, |_| "<<<<<<< HEAD".to_owned()), "is refused: not an index"),
+        (replaced(INDEX, |text| format!("{text}{}", " ".repeat(20_000))), "the limit is 10000"),
+    ];
+    for (files, expected) in cases {
+        let mut world = World::new();
+        world.settings.limits.index_bytes = 10_000;
+        let first = world.repo.commit(good());
+        world.synced().await;
+        world.cluster.take_calls();
+        world.repo.commit(files);
+        let report = world.cycle().await;
+        assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)), "{expected}");
+        assert_eq!(report.errors.len(), 1);
+        assert_eq!(report.errors[0].stage, Stage::Index);
+        let message = &report.errors[0].message;
+        assert!(message.contains(expected), "{message}");
+        assert!(message.contains(&format!("{} stays in force", first.short())), "{message}");
+        assert_eq!(states(&report), [("app1", ServiceState::Synced), ("app2", ServiceState::Synced)].into());
+        assert_eq!(world.cluster.take_calls(), Vec::<String>::new(), "{expected}");
+
+        // The revision in force is known after a restart too.
+        world.memory = Memory::default();
+        let report = world.cycle().await;
+        assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)), "{expected}");
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_file_fails_its_service_only() {
+    let twice = |text: String| format!("{text}---\n{text}");
+    let cases: [(&str, Files, &str); 4] = [
+        ("tampered", replaced(APP1, |text| text.replace("v2", "v3")), "does not match the index: its hash is "),
+        (
+            "missing",
+            {
+                let mut files = replaced(APP1, |text| text);
+                files.remove(APP1);
+                files
+            },
+            "is missing although the index names it",
+        ),
+        ("duplicate", rehashed(twice), "has ConfigMap n/a twice"),
+        ("yaml", rehashed(|_| "a: [".to_owned()), "is not canonical YAML at line 1, column "),
+    ];
+    for (name, files, expected) in cases {
+        let mut world = World::new();
+        world.repo.commit(good());
+        world.synced().await;
+        world.cluster.take_calls();
+        world.repo.commit(files);
+        let report = world.cycle().await;
+        assert_eq!(states(&report), [("app1", ServiceState::Failed), ("app2", ServiceState::Synced)].into(), "{name}");
+        let error = report.services["app1"].error.clone().expect("an error");
+        assert!(error.contains(expected), "{name}: {error}");
+        assert_eq!(world.writes(), ["apply ConfigMap n/b"], "{name}");
+    }
+}
+
+/// A commit in which the file of `app1` is changed and the index says so.
+fn rehashed(change: impl FnOnce(String) -> String) -> Files {
+    let mut files = replaced(APP1, change);
+    let mut index = manifest::Index::parse(&files[INDEX], "staging").expect("an index");
+    index.services.get_mut("app1").expect("app1").content = manifest::Hash::of(&files[APP1]);
+    files.insert(INDEX.to_owned(), index.to_json().into_bytes());
+    files
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_bad_files() {
+    let document = |metadata: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n{metadata}");
+    let cases = [
+        (document("  name: a\n  namespace: other\n  uid: x\n"), "sets `metadata.uid`"),
+        (
+            document("  name: a\n  namespace: other\n  labels: []\n"),
+            "`metadata.labels` of ConfigMap other/a is not a mapping",
+        ),
+        (document("  name: syncd-staging-x\n  namespace: syncd\n"), "is part of syncd's own state"),
+        (document("  name: a/b\n"), "`a/b` is not a valid object name"),
+        (
+            document("  name: a\n").replace("ConfigMap", "Namespace").replace("name: a", "name: a\n  namespace: other"),
+            "has a namespace, but its kind is in none",
+        ),
+        (String::new(), "has 0 objects; the index says 1"),
+    ];
+    for (text, expected) in cases {
+        let mut world = World::new();
+        world.repo.commit(rehashed(|_| text));
+        let error = world.cycle().await.services["app1"].error.clone().expect("an error");
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(world.owned(), ["app2: ConfigMap n/b"]);
+    }
+    // As for kubectl, an object without namespace is in `default`.
+    let mut world = World::new();
+    world.repo.commit(rehashed(|_| document("  name: a\n")));
+    world.synced().await;
+    assert_eq!(world.owned(), ["app1: ConfigMap default/a", "app2: ConfigMap n/b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_in_two_services_fails_those_that_are_new_to_it() {
+    let mut world = World::new();
+    let shared = ("ConfigMap shared", "v1");
+    world.commit(&[service("app1", &[shared]), service("app3", &[("ConfigMap c", "v1")])]);
+    world.synced().await;
+    world.commit(&[service("app1", &[shared]), service("app2", &[shared]), service("app3", &[("ConfigMap c", "v2")])]);
+    let report = world.cycle().await;
+    let expected = [("app1", ServiceState::Synced), ("app2", ServiceState::Failed), ("app3", ServiceState::Synced)];
+    assert_eq!(states(&report), expected.into());
+    let error = report.services["app2"].error.as_ref().expect("an error");
+    assert_eq!(error, "ConfigMap n/shared is also in service `app1`; remove it from one of them");
+    assert_eq!(world.owned(), ["app3: ConfigMap n/c", "app1: ConfigMap n/shared"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_not_acceptable_fails_its_service_only() {
+    let mut world = World::new();
+    world.repo.refuse(APP1);
+    world.repo.commit(good());
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed), ("app2", ServiceState::Synced)].into());
+    assert!(report.services["app1"].error.as_ref().expect("an error").contains("it is a symbolic link"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repository_that_does_not_answer_is_not_an_empty_one() {
+    for error in [RepoError::Unreachable("timed out".to_owned()), RepoError::NoRef("refs/heads/main".to_owned())] {
+        let mut world = World::new();
+        let first = world.repo.commit(good());
+        world.synced().await;
+        world.cluster.take_calls();
+        world.repo.break_with(Some(error.clone()));
+        let report = world.cycle().await;
+        assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
+        assert_eq!(report.errors[0].stage, Stage::Source);
+        assert_eq!(world.cluster.take_calls(), Vec::<String>::new());
+
+        // The last revision in force is kept up all the same.
+        world.memory = Memory::default();
+        world.somebody(sandbox::Request::delete(&world.path("ConfigMap a")));
+        let report = world.cycle().await;
+        assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
+        assert_eq!(world.writes(), ["apply ConfigMap n/a"]);
+        world.repo.break_with(None);
+        assert_eq!(world.synced().await.result, CycleResult::Unchanged);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_start_without_a_source_does_nothing_and_says_why() {
+    let mut world = World::new();
+    world.repo.break_with(Some(RepoError::Unauthorized("no token".to_owned())));
+    let report = world.cycle().await;
+    assert_eq!((report.result, report.revision.clone()), (CycleResult::Failed, None));
+    assert_eq!(report.errors[0].message, "the repository refused access: no token");
+    assert_eq!(world.cluster.take_calls(), ["list state"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unchanged_tip_is_not_fetched_again() {
+    let mut world = World::new();
+    world.repo.commit(good());
+    world.synced().await;
+    let (tips, fetches) = world.repo.counts();
+    world.synced().await;
+    world.synced().await;
+    assert_eq!(world.repo.counts(), (tips + 2, fetches));
+}

@@ -1,0 +1,340 @@
+//! A repository, a cluster, and a `syncd` between them, in virtual time.
+//!
+//! Objects are written as in the planner's tests: `Kind name` or `Kind.group name` with a content, in namespace `n`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use manifest::index::{Entry, Sync};
+use manifest::{Hash, Index, ObjectRef, yaml};
+use sandbox::Request as ModelRequest;
+use serde_json::{Value, json};
+use syncd::cluster::{LABEL_ENVIRONMENT, LABEL_SERVICE};
+use syncd::config::Settings;
+use syncd::cycle::{Clock, Context, Memory, Mode, Request, run};
+use syncd::repo::Revision;
+use syncd::report::{CycleResult, Event, Observer, Report, ServiceState};
+use syncd::state::{State, decode};
+use tokio::sync::watch;
+
+use crate::cluster::{HOME, TestCluster, state_objects};
+use crate::repo::{Files, TestRepo};
+
+pub const ENVIRONMENT: &str = "staging";
+
+/// One service of a commit.
+#[derive(Debug, Clone)]
+pub struct Service {
+    pub name: String,
+    pub objects: Vec<(String, String)>,
+    pub sync: Sync,
+}
+
+/// A service with objects and their contents.
+pub fn service(name: &str, objects: &[(&str, &str)]) -> Service {
+    let objects = objects.iter().map(|(id, content)| ((*id).to_owned(), (*content).to_owned())).collect();
+    Service { name: name.to_owned(), objects, sync: Sync::default() }
+}
+
+impl Service {
+    pub fn sync(mut self, sync: Sync) -> Self {
+        self.sync = sync;
+        self
+    }
+}
+
+/// Returns a manifest that the model accepts.
+pub fn manifest(text: &str, content: &str) -> Value {
+    let (kind, name) = text.split_once(' ').expect("`Kind name`");
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let version = if group == "autoscaling" { "v2" } else { "v1" };
+    let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    let mut value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "n"}});
+    match kind {
+        "ConfigMap" => value["data"] = json!({"content": content}),
+        "Secret" => value["stringData"] = json!({"content": content}),
+        "ServiceAccount" => value["metadata"]["annotations"] = json!({"content": content}),
+        "Service" => {
+            value["spec"] =
+                json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80}], "sessionAffinity": "None"});
+            value["metadata"]["annotations"] = json!({"content": content});
+        }
+        "Deployment" | "StatefulSet" | "Job" => {
+            let mut container = json!({"name": "app", "image": format!("app:{content}")});
+            if kind == "Job" {
+                container["command"] = json!(["true"]);
+            }
+            let annotations = json!({sandbox::ANNOTATION: content});
+            let labels = json!({"app": name});
+            let template = json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container], "restartPolicy": if kind == "Job" { "Never" } else { "Always" }}});
+            value["spec"] = json!({"template": template});
+            if kind != "Job" {
+                value["spec"]["replicas"] = json!(2);
+                value["spec"]["selector"] = json!({"matchLabels": labels});
+            }
+            if kind == "StatefulSet" {
+                value["spec"]["serviceName"] = json!(name);
+            }
+        }
+        "Ingress" => {
+            value["spec"] = json!({"rules": [{"host": content, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": name, "port": {"number": 80}}}}]}}]});
+        }
+        "CustomResourceDefinition" => {
+            value["metadata"] = json!({"name": name});
+            let (plural, group) = name.split_once('.').expect("plural.group");
+            let singular = plural.trim_end_matches('s');
+            let mut kind = singular.to_owned();
+            kind[..1].make_ascii_uppercase();
+            let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+            value["spec"] = json!({
+                "group": group, "scope": "Namespaced",
+                "names": {"kind": kind, "plural": plural, "singular": singular, "listKind": format!("{kind}List")},
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+            });
+        }
+        "Namespace" => value["metadata"] = json!({"name": name}),
+        _ => value["spec"] = json!({"content": content}),
+    }
+    value
+}
+
+/// Returns the object of `Kind name`, in namespace `n`.
+pub fn id(text: &str) -> ObjectRef {
+    manifest::Manifest::from_value(manifest(text, "x")).expect("a manifest").id
+}
+
+/// Returns the files of a commit.
+pub fn files(services: &[Service]) -> Files {
+    let mut files = Files::new();
+    let mut index = Index { environment: ENVIRONMENT.to_owned(), services: BTreeMap::new() };
+    for service in services {
+        let documents = service.objects.iter().map(|(id, content)| yaml::write(&manifest(id, content)));
+        let text = documents.collect::<Vec<_>>().join("---\n");
+        let entry = Entry {
+            chart: "generic".to_owned(),
+            content: Hash::of(text.as_bytes()),
+            inputs: Hash::of(b"inputs"),
+            objects: service.objects.len(),
+            sync: service.sync.clone(),
+            version: "1.0".to_owned(),
+        };
+        files.insert(Index::resources_path(ENVIRONMENT, &service.name), text.into_bytes());
+        index.services.insert(service.name.clone(), entry);
+    }
+    files.insert(Index::path(ENVIRONMENT), index.to_json().into_bytes());
+    files
+}
+
+pub struct World {
+    pub repo: TestRepo,
+    pub cluster: TestCluster,
+    pub settings: Settings,
+    pub memory: Memory,
+    pub events: Events,
+    pub superseded: watch::Sender<bool>,
+}
+
+/// Hears and keeps everything.
+#[derive(Default)]
+pub struct Events(std::sync::Mutex<Vec<Event>>);
+
+impl Observer for Events {
+    fn observe(&self, event: &Event) {
+        self.0.lock().expect("nobody panics while holding it").push(event.clone());
+    }
+}
+
+impl Events {
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut self.0.lock().expect("nobody panics while holding it"))
+    }
+}
+
+/// The model's virtual time is the time of day.
+struct ModelClock<'a>(&'a sandbox::Cluster);
+
+impl Clock for ModelClock<'_> {
+    fn now(&self) -> jiff::Timestamp {
+        self.0.now()
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        let namespaces = vec!["n".to_owned(), "other".to_owned(), HOME.to_owned()];
+        let model = sandbox::Cluster::new(sandbox::Settings { namespaces, ..sandbox::Settings::default() });
+        let mut settings = Settings::new(ENVIRONMENT, HOME);
+        settings.concurrency = 4;
+        World {
+            repo: TestRepo::default(),
+            cluster: TestCluster::new(model),
+            settings,
+            memory: Memory::default(),
+            events: Events::default(),
+            superseded: watch::Sender::new(false),
+        }
+    }
+
+    pub fn commit(&self, services: &[Service]) -> Revision {
+        self.repo.commit(files(services))
+    }
+
+    /// Runs a cycle to its end.
+    pub async fn cycle(&mut self) -> Report {
+        self.cycle_of(Mode::Auto).await.expect("no crash was planned")
+    }
+
+    /// Runs a cycle to its end, or to a crash that was planned.
+    pub async fn cycle_of(&mut self, mode: Mode) -> Option<Report> {
+        let clock = ModelClock(&self.cluster.model);
+        let context = Context { clock: &clock, observer: &self.events, superseded: self.superseded.subscribe() };
+        let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
+        let time = async {
+            loop {
+                tokio::time::sleep(TICK).await;
+                self.cluster.model.advance(TICK);
+            }
+        };
+        let report = tokio::select! {
+            biased;
+            () = self.cluster.crashed.notified() => None,
+            report = run(&self.repo, &self.cluster, &self.settings, &mut self.memory, &request, &context) => Some(report),
+            () = time => unreachable!("time does not end"),
+        };
+        if report.is_none() {
+            self.memory = Memory::default();
+        }
+        report
+    }
+
+    /// Runs a cycle and expects it to sync everything.
+    #[track_caller]
+    pub fn synced(&mut self) -> impl Future<Output = Report> {
+        let at = std::panic::Location::caller();
+        async move {
+            let report = self.cycle().await;
+            assert!(report.result <= CycleResult::Synced, "{at}: {report:#?}");
+            report
+        }
+    }
+
+    /// Lets time pass.
+    pub async fn wait(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+        self.cluster.model.advance(time);
+    }
+
+    /// Returns the state as it is stored.
+    pub fn state(&self) -> State {
+        state(&self.cluster.model)
+    }
+
+    /// Returns all objects of a service, as the model has them, by its label.
+    pub fn owned(&self) -> Vec<String> {
+        owned(&self.cluster.model).into_iter().map(|(id, service, _)| format!("{service}: {id}")).collect()
+    }
+
+    /// Returns one object.
+    pub fn object(&self, text: &str) -> Option<Value> {
+        let id = id(text);
+        self.cluster.model.object(&id.group, &id.kind, &id.namespace, &id.name)
+    }
+
+    pub fn uid(&self, text: &str) -> Option<String> {
+        self.object(text).map(|object| object["metadata"]["uid"].as_str().expect("a uid").to_owned())
+    }
+
+    /// Does something to the cluster that is not `syncd`'s doing.
+    pub fn somebody(&self, request: ModelRequest) -> Value {
+        let response = self.cluster.model.handle(&request.agent("somebody"));
+        assert!(response.is_success(), "{response:?}");
+        response.body
+    }
+
+    /// Returns the path of an object.
+    pub fn path(&self, text: &str) -> String {
+        let id = id(text);
+        self.cluster.model.path(&id.group, &id.kind, &id.namespace, &id.name).expect("a kind that is served")
+    }
+
+    /// Returns the calls that changed objects since the last time, without those on records.
+    pub fn writes(&self) -> Vec<String> {
+        let calls = self.cluster.take_calls();
+        calls
+            .into_iter()
+            .filter(|call| {
+                call.starts_with("apply ") || call.starts_with("delete ") && !call.starts_with("delete state")
+            })
+            .collect()
+    }
+}
+
+/// How far time moves at once.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Kinds that the tests use.
+const KINDS: [(&str, &str); 12] = [
+    ("", "ConfigMap"),
+    ("", "Namespace"),
+    ("", "Secret"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("", "PersistentVolumeClaim"),
+    ("apps", "Deployment"),
+    ("apps", "StatefulSet"),
+    ("batch", "Job"),
+    ("networking.k8s.io", "Ingress"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("example.org", "Widget"),
+];
+
+/// Returns every object with our owner label, with its service and uid, but the state.
+pub fn owned(model: &sandbox::Cluster) -> Vec<(ObjectRef, String, String)> {
+    let mut found = Vec::new();
+    for (group, kind) in KINDS {
+        for value in model.objects(group, kind, "") {
+            let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let labels = &value["metadata"]["labels"];
+            let namespace = text("/metadata/namespace");
+            if labels[LABEL_ENVIRONMENT] != ENVIRONMENT || (kind == "ConfigMap" && namespace == HOME) {
+                continue;
+            }
+            let id =
+                ObjectRef { group: group.to_owned(), kind: kind.to_owned(), namespace, name: text("/metadata/name") };
+            found.push((id, labels[LABEL_SERVICE].as_str().unwrap_or_default().to_owned(), text("/metadata/uid")));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Returns the state as it is stored.
+pub fn state(model: &sandbox::Cluster) -> State {
+    decode(state_objects(model, ENVIRONMENT), ENVIRONMENT).expect("a root that can be read")
+}
+
+/// Returns how every service stands.
+pub fn states(report: &Report) -> BTreeMap<&str, ServiceState> {
+    report.services.iter().map(|(name, service)| (name.as_str(), service.state)).collect()
+}
+
+/// Returns a text in which revisions and hashes, which depend on every byte of a commit, are only marked.
+pub fn without_hashes(text: &str) -> String {
+    let mut marked = String::new();
+    let mut run = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_ascii_hexdigit() {
+            run.push(c);
+            continue;
+        }
+        match run.len() {
+            12 => marked.push_str("<short>"),
+            40 => marked.push_str("<revision>"),
+            64 => marked.push_str("<hash>"),
+            _ => marked.push_str(&run),
+        }
+        run.clear();
+        marked.extend((c != '\0').then_some(c));
+    }
+    marked
+}

@@ -1,0 +1,147 @@
+//! `syncd run` as a process: from its start to SIGTERM, over a real repository and the sandbox.
+//!
+//! Nothing is waited for by time: the test reads the log lines of the process and asks its pages.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+mod git_repository;
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use manifest::index::{Entry, Sync};
+use manifest::{Hash, Index, yaml};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use git_repository::Repository;
+
+fn commit(repository: &Repository, value: &str) -> String {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"key": value}});
+    let text = yaml::write_documents([&object]);
+    let entry = Entry {
+        chart: "none".to_owned(),
+        content: Hash::of(text.as_bytes()),
+        inputs: Hash::of(text.as_bytes()),
+        objects: 1,
+        sync: Sync::default(),
+        version: value.to_owned(),
+    };
+    let index = Index { environment: "staging".to_owned(), services: BTreeMap::from([("app1".to_owned(), entry)]) };
+    let files = [(Index::path("staging"), index.to_json()), (Index::resources_path("staging", "app1"), text)];
+    let files = files.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
+    repository.commit(value, &files)
+}
+
+struct Daemon {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    address: String,
+    client: reqwest::Client,
+}
+
+impl Daemon {
+    async fn start(repository: &Repository, kubeconfig: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("SYNCD_ENVIRONMENT", "staging")
+            .env("SYNCD_REPOSITORY", repository.url())
+            .env("SYNCD_KUBECONFIG", kubeconfig);
+        command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
+        let mut child = command.arg("run").kill_on_drop(true).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut daemon = Daemon { child, log, address: String::new(), client: reqwest::Client::new() };
+        let started = daemon.line(|line| line["message"] == "syncd started").await;
+        daemon.address = started["listen"].as_str().unwrap().to_owned();
+        daemon
+    }
+
+    /// Reads the log until a line that fits.
+    async fn line(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Vec::new();
+        while let Some(line) = self.log.next_line().await.unwrap() {
+            let value: Value = serde_json::from_str(&line).expect("each line is one JSON object");
+            if fits(&value) {
+                return value;
+            }
+            seen.push(line);
+        }
+        panic!("the log ended:\n{}", seen.join("\n"));
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let response = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Asks a page until its text fits.
+    async fn page(&self, path: &str, fits: impl Fn(&str) -> bool) -> String {
+        for _ in 0..PAGE_TRIES_MAX {
+            let (_, text) = self.get(path).await;
+            if fits(&text) {
+                return text;
+            }
+        }
+        panic!("{path} never showed what it should");
+    }
+}
+
+/// A poll comes every 20 ms, and an answer takes longer than a hundredth of that.
+const PAGE_TRIES_MAX: usize = 100_000;
+
+/// Adds up the counters of a name with a label.
+fn sum(text: &str, name: &str, label: (&str, &str)) -> f64 {
+    let scrape = prometheus_parse::Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let samples =
+        scrape.samples.iter().filter(|sample| sample.metric == name && sample.labels.get(label.0) == Some(label.1));
+    let values =
+        samples.map(|sample| if let prometheus_parse::Value::Counter(value) = sample.value { value } else { 0.0 });
+    values.sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_syncs_follows_rests_and_stops() {
+    let repository = Repository::new();
+    let first = commit(&repository, "one");
+    let namespaces = ["shop", "syncd"].map(str::to_owned).to_vec();
+    let sandbox = sandbox::Cluster::new(sandbox::Settings { namespaces, ..sandbox::Settings::default() });
+    let server = sandbox::http::serve(sandbox.clone(), "127.0.0.1:0".parse().unwrap(), 100.0).await.unwrap();
+    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(kubeconfig.path(), server.kubeconfig()).unwrap();
+    let data = || sandbox.object("", "ConfigMap", "shop", "a").map(|map| map["data"]["key"].clone());
+
+    let mut daemon = Daemon::start(&repository, kubeconfig.path().to_str().unwrap()).await;
+    daemon.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
+    assert_eq!(data(), Some(json!("one")));
+    daemon.page("/readyz", |text| text == "ok\n").await;
+    assert_eq!(daemon.get("/healthz").await, (200, "ok\n".to_owned()));
+    let status: Value = serde_json::from_str(&daemon.get("/api/v1/status").await.1).unwrap();
+    assert_eq!((&status["revision"], &status["environment"]), (&json!(first), &json!("staging")));
+
+    // Polls that find nothing new ask nothing of the cluster.
+    let polls = |text: &str| sum(text, "syncd_source_polls_total", ("result", "ok"));
+    let now = polls(&daemon.get("/metrics").await.1);
+    daemon.page("/metrics", |text| polls(text) > now + 1.0).await;
+    sandbox.take_requests();
+    let now = polls(&daemon.get("/metrics").await.1);
+    daemon.page("/metrics", |text| polls(text) > now + 3.0).await;
+    let asked: Vec<String> = sandbox.take_requests().iter().map(ToString::to_string).collect();
+    assert_eq!(asked, Vec::<String>::new());
+
+    let second = commit(&repository, "two");
+    daemon.line(|line| line["message"] == "a new revision came" && line["revision"] == json!(second)).await;
+    daemon.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
+    assert_eq!(data(), Some(json!("two")));
+    let metrics = daemon.page("/metrics", |text| text.contains(&second)).await;
+    assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "created")), 1.0);
+    assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "configured")), 1.0);
+
+    let process = daemon.child.id().unwrap().to_string();
+    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {process}")]).status().await.unwrap().success());
+    daemon.line(|line| line["message"] == "syncd stopped").await;
+    assert_eq!(daemon.child.wait().await.unwrap().code(), Some(0));
+    server.stop().await;
+}
