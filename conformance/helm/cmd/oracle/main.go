@@ -2,10 +2,7 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"io"
-	"log"
 	"log/slog"
 	"os"
 
@@ -13,30 +10,6 @@ import (
 )
 
 func main() {
-	log.SetOutput(io.Discard)
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	in := bufio.NewReaderSize(os.Stdin, 1<<20)
-	out := bufio.NewWriter(os.Stdout)
-	for {
-		line, err := in.ReadBytes('\n')
-		if len(line) > 0 {
-			var request sdk.Request
-			answer := sdk.Answer{}
-			if err := json.Unmarshal(line, &request); err != nil {
-				answer.Error = "bad request: " + err.Error()
-			} else {
-				answer = sdk.Render(request)
-			}
-			data, err := json.Marshal(answer)
-			if err != nil {
-				log.Fatal(err)
-			}
-			out.Write(data)
-			out.WriteByte('\n')
-			out.Flush()
-		}
-		if err != nil {
-			return
-		}
-	}
+	sdk.Serve(os.Stdin, os.Stdout)
 }

@@ -3,8 +3,10 @@
 package sdk
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"path"
 	"sort"
 	"strings"
@@ -49,6 +51,34 @@ type Answer struct {
 	Files  map[string]string `json:"files,omitempty"`
 	Stream string            `json:"stream,omitempty"`
 	Error  string            `json:"error,omitempty"`
+}
+
+// Serve answers requests, one JSON object a line each way, until there are no more.
+func Serve(from io.Reader, to io.Writer) {
+	in := bufio.NewReaderSize(from, 1<<20)
+	out := bufio.NewWriter(to)
+	for {
+		line, err := in.ReadBytes('\n')
+		if len(line) > 0 {
+			var request Request
+			answer := Answer{}
+			if err := json.Unmarshal(line, &request); err != nil {
+				answer.Error = "bad request: " + err.Error()
+			} else {
+				answer = Render(request)
+			}
+			data, err := json.Marshal(answer)
+			if err != nil {
+				panic(err)
+			}
+			out.Write(data)
+			out.WriteByte('\n')
+			out.Flush()
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // Render renders one request; a panic of the engine is an error, too.
