@@ -1,21 +1,23 @@
-//! The command line: what can be asked for, and the order in which it is done.
+//! The command line: what can be asked for, and what all commands have in common.
 //!
-//! Reads, generates, compares, writes, reports; each of them is elsewhere. Invariant: where there is a mistake, and in `check`,
-//! nothing on the disk is touched.
+//! A command is a module below: its arguments, and `run`, which reads, decides by what is elsewhere, writes and returns how the process is
+//! to end. To add one: a module, a line in [`Command`] and one in [`Command::run`]. Invariant: only a command that says so in its help
+//! writes to the disk, and only after everything it was asked for turned out right.
+
+mod check;
+mod render;
+mod repository;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::diagnostic::{Color, Diagnostic, Diagnostics};
-use crate::disk::{self, Committed, DiskError, Input};
-use crate::layout::Changes;
-use crate::report::{self, Command, Exit, Format, Outcome};
-use crate::source::SourceTree;
-use crate::{Generated, generate};
+use crate::diagnostic::Color;
+use crate::disk::DiskError;
+use crate::report::{Exit, Format};
 
 /// Stack of a thread that renders: templates nest deeper than most programs.
 const STACK_BYTES: usize = 8 << 20;
@@ -30,6 +32,15 @@ const EXIT_CODES: &str = "Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "generator", version, after_help = EXIT_CODES, max_term_width = 120)]
 struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Shared {
     /// Root of the repository: the folder with services/ and charts/
     #[arg(long, global = true, value_name = "DIR", default_value = ".")]
     root: PathBuf,
@@ -42,16 +53,24 @@ struct Cli {
     /// Whether what is wrong is said in colours
     #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
     color: When,
-    #[command(subcommand)]
-    command: Asked,
 }
 
-#[derive(Debug, Clone, Copy, Subcommand)]
-enum Asked {
+/// What can be asked for. Listed in the order of the help.
+#[derive(Debug, Subcommand)]
+enum Command {
     /// Writes _gen: what is new or changed is written, what is no longer generated is removed, all in one step
-    Render,
+    Render(render::Arguments),
     /// Renders in memory and compares with _gen: lists what is missing, changed or stale, and writes nothing
-    Check,
+    Check(check::Arguments),
+}
+
+impl Command {
+    fn run(&self, shared: &Shared) -> Result<Exit, CliError> {
+        match self {
+            Command::Render(arguments) => render::run(arguments, shared),
+            Command::Check(arguments) => check::run(arguments, shared),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -66,6 +85,37 @@ enum When {
     Auto,
     Always,
     Never,
+}
+
+impl Shared {
+    /// Returns whether standard error gets colours.
+    fn color(&self) -> Color {
+        match self.color {
+            When::Always => Color::On,
+            When::Never => Color::Off,
+            When::Auto if io::stderr().is_terminal() && !no_color() => Color::On,
+            When::Auto => Color::Off,
+        }
+    }
+
+    fn format(&self) -> Format {
+        match self.format {
+            FormatName::Text => Format::Text(self.color()),
+            FormatName::Json => Format::Json,
+        }
+    }
+
+    /// Does `work` on threads that can hold a deep template.
+    fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, CliError> {
+        let threads = self.threads.map_or(0, NonZeroUsize::get);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK_BYTES);
+        Ok(pool.build().map_err(CliError::Threads)?.install(work))
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "says how a terminal looks, and reaches no file")]
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// Why a run did not come to an end.
@@ -87,97 +137,19 @@ pub enum CliError {
 /// # Errors
 /// See [`CliError`]. Mistakes in the repository and on the command line are no errors: they are reported, and end in [`Exit::Refused`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, CliError> {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli.command.run(&cli.shared),
         Err(error) => {
             error.print().map_err(CliError::Report)?;
-            return Ok(if error.use_stderr() { Exit::Refused } else { Exit::Ok });
+            Ok(if error.use_stderr() { Exit::Refused } else { Exit::Ok })
         }
-    };
-    let threads = cli.threads.map_or(0, NonZeroUsize::get);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .stack_size(STACK_BYTES)
-        .build()
-        .map_err(CliError::Threads)?;
-    let Input { tree, diagnostics } = disk::read(&cli.root)?;
-    let generated = pool.install(|| generate(&tree));
-    let (command, outcome) = match cli.command {
-        Asked::Render => (Command::Render, render(&cli.root, generated, diagnostics)?),
-        Asked::Check => (Command::Check, check(&cli.root, generated, diagnostics)?),
-    };
-    say(&cli, command, &outcome, &tree)
-}
-
-fn render(root: &Path, generated: Result<Generated, Diagnostics>, refused: Diagnostics) -> Result<Outcome, CliError> {
-    let mut generated = match settle(generated, refused) {
-        Ok(generated) => generated,
-        Err(diagnostics) => return Ok(Outcome::Refused(diagnostics)),
-    };
-    let lock = disk::Lock::acquire(root)?;
-    let committed = disk::read_generated(root)?;
-    let (files, changes) = compare(&mut generated, &committed);
-    if !changes.is_empty() {
-        lock.replace(&files, &committed)?;
     }
-    Ok(Outcome::Generated { generated, changes })
 }
 
-fn check(root: &Path, generated: Result<Generated, Diagnostics>, refused: Diagnostics) -> Result<Outcome, CliError> {
-    let mut generated = match settle(generated, refused) {
-        Ok(generated) => generated,
-        Err(diagnostics) => return Ok(Outcome::Refused(diagnostics)),
-    };
-    let committed = disk::read_generated(root)?;
-    let (_, changes) = compare(&mut generated, &committed);
-    Ok(Outcome::Generated { generated, changes })
-}
-
-fn compare(generated: &mut Generated, committed: &Committed) -> (std::collections::BTreeMap<String, String>, Changes) {
-    generated.retain(&committed.files);
-    let files = generated.files();
-    let mut changes = Changes::between(&files, &committed.files);
-    changes.stale.extend(committed.foreign.iter().cloned());
-    (files, changes)
-}
-
-/// Joins what the disk refused with what generating found. A file that was not read leaves a gap; what is said about the gap, and the
-/// folders around it, is left out.
-fn settle(generated: Result<Generated, Diagnostics>, refused: Diagnostics) -> Result<Generated, Diagnostics> {
-    if refused.is_empty() {
-        return generated;
-    }
-    let gaps: Vec<String> = refused.iter().filter_map(|one| Some(one.place.as_ref()?.file.clone())).collect();
-    let is_gap = |diagnostic: &Diagnostic| {
-        let file = diagnostic.place.as_ref().map_or("", |place| place.file.as_str());
-        gaps.iter().any(|gap| gap.strip_prefix(file).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    };
-    let mut all = refused;
-    let found = generated.map_or_else(|diagnostics| diagnostics, |generated| generated.warnings);
-    all.extend(found.into_iter().filter(|diagnostic| !is_gap(diagnostic)));
-    Err(all)
-}
-
-fn say(cli: &Cli, command: Command, outcome: &Outcome, tree: &SourceTree) -> Result<Exit, CliError> {
-    let color = match cli.color {
-        When::Always => Color::On,
-        When::Never => Color::Off,
-        When::Auto if io::stderr().is_terminal() && !no_color() => Color::On,
-        When::Auto => Color::Off,
-    };
-    let format = match cli.format {
-        FormatName::Text => Format::Text(color),
-        FormatName::Json => Format::Json,
-    };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    match report::write(command, outcome, format, tree, (&mut out, &mut err)) {
-        // Whoever reads has read enough, as `head` does.
+/// Takes the outcome of writing to a standard stream: whoever reads has read enough, as `head` does.
+fn written(result: io::Result<()>) -> Result<(), CliError> {
+    match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Report(error)),
-        Ok(()) | Err(_) => Ok(report::exit(command, outcome)),
+        Ok(()) | Err(_) => Ok(()),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "says how a terminal looks, and reaches no file")]
-fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
