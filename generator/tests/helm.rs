@@ -5,7 +5,7 @@
 //! for the same reason. The form of the files is described in `conformance/helm/cmd/charts`.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use flate2::Compression;
@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use generator::diagnostic::Diagnostics;
 use generator::helm::stream::{self, Selection};
 use generator::helm::strvals::{self, Notation};
-use generator::helm::{self, Capabilities, Layer, Options, Request};
+use generator::helm::{self, Capabilities, Layer, Options, Request, Setter};
 use generator::source::SourceTree;
 use manifest::yaml::{self, DuplicateKeys};
 use regex::Regex;
@@ -261,4 +261,43 @@ fn every_chart_renders_as_in_helm() {
     }
     assert!(wrong.is_empty(), "{} of {count} renders differ:\n{}", wrong.len(), wrong.join("\n"));
     assert!(cases.len() >= 40, "only {} charts", cases.len());
+}
+
+/// Whatever a template can read out of values was set somewhere, and there it says the same.
+#[test]
+fn every_value_is_found_where_it_was_set() {
+    let (mut leaves, mut singles, mut files) = (0, 0, BTreeSet::new());
+    for case in &cases() {
+        let Ok(chart) = helm::load(&case.tree, "chart") else { continue };
+        for render in &case.renders {
+            let Ok(request) = request(case, &render.options) else { continue };
+            let Ok(provenance) = chart.provenance(&request) else { continue };
+            for (path, value) in leaves_of(provenance.values()) {
+                let about = format!("{}: {}: {path:?} is {value}", case.name, render.name);
+                let set = provenance.of(&path).unwrap_or_else(|| panic!("{about}, and nobody set it"));
+                leaves += 1;
+                match set.setter {
+                    Setter::Single(_) => singles += 1,
+                    Setter::File(place) => {
+                        assert!(place.file == "--set-json" || (place.line > 0 && place.column > 0), "{about}: {place}");
+                        files.insert(place.file);
+                    }
+                }
+            }
+        }
+    }
+    assert!(leaves > 500 && singles > 30 && files.len() > 30, "{leaves} values, {singles} single, {files:?}");
+}
+
+/// Returns every value that is no map and not null, by its path: Helm makes empty maps of its own, and moves nulls about.
+fn leaves_of(value: &Value) -> Vec<(Vec<&str>, &Value)> {
+    match value.as_object() {
+        None if value.is_null() => Vec::new(),
+        None => vec![(Vec::new(), value)],
+        Some(fields) => {
+            let below =
+                |(key, value)| leaves_of(value).into_iter().map(move |(path, leaf)| ([vec![key], path].concat(), leaf));
+            fields.iter().map(|(key, value)| (key.as_str(), value)).flat_map(below).collect()
+        }
+    }
 }

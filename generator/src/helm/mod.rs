@@ -11,6 +11,7 @@ mod metadata;
 mod objects;
 mod package;
 mod path_match;
+mod provenance;
 mod render;
 mod schema;
 pub mod stream;
@@ -28,6 +29,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{Functions, Origins};
 use crate::source::SourceTree;
 use package::Package;
+pub use provenance::{Provenance, Set, Setter};
 use render::Prepared;
 
 /// A chart with its subcharts. `Send + Sync`; one chart serves any number of concurrent renders.
@@ -208,4 +210,14 @@ fn check_installable(root: &Package, diagnostics: &mut Diagnostics) {
 /// Values that do not fit the chart's schema, and the first template that fails, as Helm stops there too.
 pub fn render(chart: &Chart, request: &Request, options: &Options) -> Result<Rendered, Diagnostics> {
     render::render(chart, request, options)
+}
+
+/// Returns what the templates of the chart see as `.Values`: those of a subchart that takes part are below its name.
+///
+/// # Errors
+/// Where the values of a subchart are no map, and where values have no JSON form.
+pub fn values(chart: &Chart, request: &Request) -> Result<Value, Diagnostics> {
+    let (_, values) = render::settle(chart, request)?;
+    let json = crate::value::Value::Map(values).to_json();
+    json.map_err(|error| Diagnostic::error("invalid-values", error.to_string()).into())
 }

@@ -28,6 +28,8 @@ pub(super) struct Package {
     pub(super) metadata: Metadata,
     /// The chart's own values.yaml, documents merged; every number a float.
     pub(super) values: Json,
+    /// Where `values` come from.
+    pub(super) values_file: Option<File>,
     pub(super) schema: Option<Schema>,
     /// Paths begin with `templates/`.
     pub(super) templates: Vec<File>,
@@ -55,6 +57,7 @@ pub(super) fn read(folder: &str, files: Vec<File>, depth: usize, diagnostics: &m
         folder: folder.to_owned(),
         metadata: Metadata::default(),
         values: Json::Object(JsonMap::new()),
+        values_file: None,
         schema: None,
         templates: Vec::new(),
         files: Vec::new(),
@@ -135,7 +138,10 @@ impl Reader<'_> {
     fn sort(&mut self, file: File, package: &mut Package, subcharts: &mut BTreeMap<String, Vec<File>>) {
         match file.path.as_str() {
             "Chart.yaml" => {}
-            "values.yaml" => package.values = self.values(&file),
+            "values.yaml" => {
+                package.values = self.values(&file);
+                package.values_file = Some(file);
+            }
             "values.schema.json" => package.schema = self.schema(&file),
             // Locks are only checked for being YAML.
             "Chart.lock" => drop(self.document(&file)),
@@ -252,7 +258,7 @@ fn merge(base: &mut JsonMap<String, Json>, over: JsonMap<String, Json>) {
 }
 
 /// Reads YAML as Helm does: the last of several equal keys wins.
-fn settings() -> yaml::Settings {
+pub(super) fn settings() -> yaml::Settings {
     let limits = Limits { bytes: FILE_BYTES_MAX, ..yaml::Settings::default().limits };
     yaml::Settings { duplicate_keys: DuplicateKeys::LastWins, marks: true, limits }
 }

@@ -51,21 +51,14 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
         let message = format!("invalid kube version '{}': {message}", request.capabilities.kube_version);
         Diagnostic::error("bad-kubernetes-version", message)
     })?;
-    let place = || Place::file(format!("{}/Chart.yaml", chart.root.folder));
     let constraint = &chart.root.metadata.kube_version;
     if !constraint.is_empty() && !is_compatible_range(constraint, &kube_version.normalized) {
         let version = &kube_version.version;
         let message =
             format!("chart requires kubeVersion: {constraint} which is incompatible with Kubernetes {version}");
-        return Err(Diagnostic::error("kubernetes-version", message).at(place()).into());
+        return Err(Diagnostic::error("kubernetes-version", message).at(chart_place(chart)).into());
     }
-    let user = user_values(request)?;
-    let mut root = Node::new(&chart.root);
-    let not_a_table = |error: NotATable| not_a_table(&error, request, &place());
-    if has_dependencies(&chart.root) {
-        root.process_dependencies(&user).map_err(not_a_table)?;
-    }
-    values::coalesce(&root, &user, Nulls::Delete).map_err(not_a_table)?;
+    let (root, user) = settle(chart, request)?;
     let mut diagnostics = Diagnostics::new();
     check_schemas(&root, &user, "", request, &mut diagnostics);
     if diagnostics.has_errors() {
@@ -79,6 +72,22 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
     templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
     let prepared = chart.prepared(&templates)?;
     execute(&prepared, &templates, &dots, options, chart, &root)
+}
+
+fn chart_place(chart: &Chart) -> Place {
+    Place::file(format!("{}/Chart.yaml", chart.root.folder))
+}
+
+/// Returns the charts that take part, and the values of the chart itself with those of the others in them.
+pub(super) fn settle<'c>(chart: &'c Chart, request: &Request) -> Result<(Node<'c>, Map), Diagnostics> {
+    let user = user_values(request)?;
+    let mut root = Node::new(&chart.root);
+    let not_a_table = |error: NotATable| not_a_table(&error, request, &chart_place(chart));
+    if has_dependencies(&chart.root) {
+        root.process_dependencies(&user).map_err(not_a_table)?;
+    }
+    values::coalesce(&root, &user, Nulls::Delete).map_err(not_a_table)?;
+    Ok((root, user))
 }
 
 fn has_dependencies(package: &Package) -> bool {

@@ -136,7 +136,7 @@ impl<'c> Node<'c> {
 }
 
 /// Returns where an entry of `import-values` takes from and where it puts.
-fn import_paths(entry: &Json) -> Option<(String, String)> {
+pub(super) fn import_paths(entry: &Json) -> Option<(String, String)> {
     match entry {
         Json::String(name) => Some((format!("exports.{name}"), ".".to_owned())),
         Json::Object(paths) => {
