@@ -5,32 +5,36 @@
 //! writes to the disk, and only after everything it was asked for turned out right.
 
 mod check;
+mod diff;
 mod render;
 mod repository;
+mod validate;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::diagnostic::Color;
 use crate::disk::DiskError;
+use crate::git::GitError;
 use crate::report::{Exit, Format};
 
 /// Stack of a thread that renders: templates nest deeper than most programs.
 const STACK_BYTES: usize = 8 << 20;
 
-const EXIT_CODES: &str = "Exit codes:
-  0  done; for `check`: _gen is current
-  1  `check`: _gen differs from what `render` would write
+const EXIT_CODES: &str = "Exit codes, of every command:
+  0  done, and nothing differs
+  1  something differs: _gen from what the sources give (`check`, `diff`), or from its own index (`index verify`)
   2  the repository or the command line has mistakes; nothing was written
-  3  the disk failed, or the generator has a bug";
+  3  the disk or git failed, or the generator has a bug";
 
 /// Renders services/ through the charts in charts/ into _gen/.
 #[derive(Debug, Parser)]
-#[command(name = "generator", version, after_help = EXIT_CODES, max_term_width = 120)]
+#[command(name = "generator", version, max_term_width = 120)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -47,10 +51,10 @@ struct Shared {
     /// How many threads render; default: one for each core. The output does not depend on it
     #[arg(long, global = true, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// text: changes and summary on standard output, what is wrong on standard error; json: one object on standard output
+    /// How to say what came of it
     #[arg(long, global = true, value_enum, default_value_t = FormatName::Text)]
     format: FormatName,
-    /// Whether what is wrong is said in colours
+    /// Whether text is in colours
     #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
     color: When,
 }
@@ -62,6 +66,10 @@ enum Command {
     Render(render::Arguments),
     /// Renders in memory and compares with _gen: lists what is missing, changed or stale, and writes nothing
     Check(check::Arguments),
+    /// Renders in memory and says what is wrong, in the sources or in what they render to; writes nothing and looks at no _gen
+    Validate(validate::Arguments),
+    /// Says what differs between _gen and what the sources give: object by object, field by field, without the values of Secrets
+    Diff(diff::Arguments),
 }
 
 impl Command {
@@ -69,14 +77,24 @@ impl Command {
         match self {
             Command::Render(arguments) => render::run(arguments, shared),
             Command::Check(arguments) => check::run(arguments, shared),
+            Command::Validate(arguments) => validate::run(arguments, shared),
+            Command::Diff(arguments) => diff::run(arguments, shared),
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum FormatName {
+    /// For people: results on standard output, what is wrong on standard error
     Text,
+    /// For programs: one object on standard output
     Json,
+    /// For code hosts and editors: what is wrong as SARIF 2.1.0 on standard output, and nothing else
+    Sarif,
+    /// For GitHub Actions: what is wrong as annotations of a workflow, the rest as text, on standard output
+    Github,
+    /// For a comment on a pull request; only `diff` has this one
+    Markdown,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -90,10 +108,15 @@ enum When {
 impl Shared {
     /// Returns whether standard error gets colours.
     fn color(&self) -> Color {
+        self.color_of(&io::stderr())
+    }
+
+    /// Returns whether a stream gets colours.
+    fn color_of(&self, stream: &impl IsTerminal) -> Color {
         match self.color {
             When::Always => Color::On,
             When::Never => Color::Off,
-            When::Auto if io::stderr().is_terminal() && !no_color() => Color::On,
+            When::Auto if stream.is_terminal() && !no_color() => Color::On,
             When::Auto => Color::Off,
         }
     }
@@ -102,6 +125,9 @@ impl Shared {
         match self.format {
             FormatName::Text => Format::Text(self.color()),
             FormatName::Json => Format::Json,
+            FormatName::Sarif => Format::Sarif,
+            FormatName::Github => Format::Github,
+            FormatName::Markdown => Format::Text(Color::Off),
         }
     }
 
@@ -124,6 +150,9 @@ pub enum CliError {
     /// See [`DiskError`].
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// See [`GitError`].
+    #[error(transparent)]
+    Git(#[from] GitError),
     /// Standard output or standard error does not take what is written to it.
     #[error("cannot write the report")]
     Report(#[source] io::Error),
@@ -137,13 +166,30 @@ pub enum CliError {
 /// # Errors
 /// See [`CliError`]. Mistakes in the repository and on the command line are no errors: they are reported, and end in [`Exit::Refused`].
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit, CliError> {
-    match Cli::try_parse_from(arguments) {
+    match parse(arguments) {
         Ok(cli) => cli.command.run(&cli.shared),
         Err(error) => {
             error.print().map_err(CliError::Report)?;
             Ok(if error.use_stderr() { Exit::Refused } else { Exit::Ok })
         }
     }
+}
+
+/// Returns the whole command line, as the help and the completions have it.
+pub fn command() -> clap::Command {
+    fn with_exit_codes(command: clap::Command) -> clap::Command {
+        command.after_help(EXIT_CODES).mut_subcommands(with_exit_codes)
+    }
+    with_exit_codes(Cli::command())
+}
+
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    if matches!(cli.shared.format, FormatName::Markdown) && !matches!(cli.command, Command::Diff(_)) {
+        return Err(command().error(ErrorKind::InvalidValue, "only `diff` has the format `markdown`"));
+    }
+    Ok(cli)
 }
 
 /// Takes the outcome of writing to a standard stream: whoever reads has read enough, as `head` does.

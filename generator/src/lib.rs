@@ -13,7 +13,8 @@
 //! - [`value`], [`source`], [`diagnostic`]: what templates compute with, the input, and what is said about it.
 //! - [`gotemplate`]: Go's text/template. [`sprig`]: the functions charts call. [`helm`]: charts, rendered as Helm renders them.
 //! - [`file`], [`settings`], [`service`], [`release`], [`rendered`], [`layout`]: the walk.
-//! - [`disk`], [`report`], [`cli`]: the shell.
+//! - [`difference`]: what two states of `_gen` mean to a cluster.
+//! - [`disk`], [`git`], [`report`], [`cli`]: the shell.
 
 pub mod diagnostic;
 pub mod source;
@@ -36,7 +37,11 @@ pub mod rendered;
 
 pub mod layout;
 
+pub mod difference;
+
 pub mod disk;
+
+pub mod git;
 
 pub mod report;
 

@@ -1,7 +1,8 @@
 //! What came of a run, for people and for programs.
 //!
 //! People get the changes and a summary on standard output and what is wrong, with the lines it is wrong in, on standard error.
-//! Programs get one JSON object on standard output. Decides nothing: everything it says was found out elsewhere.
+//! Programs get one JSON object on standard output, code hosts SARIF or annotations. Decides nothing: everything it says was found out
+//! elsewhere.
 //! Invariant: the same outcome is the same text, byte for byte.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,10 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::diagnostic::{Color, Diagnostics, Severity};
+pub mod github;
+pub mod sarif;
+
+use crate::diagnostic::{Color, Diagnostic, Diagnostics, Place, Severity};
 use crate::layout::{Changes, Generated};
 use crate::source::SourceTree;
 
@@ -17,13 +21,13 @@ use crate::source::SourceTree;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Exit {
-    /// 0: done, or nothing differs.
+    /// 0: done, and nothing differs.
     Ok,
-    /// 1: `check` found that `_gen` differs from what `render` would write.
+    /// 1: what was compared differs, such as `_gen` from what `render` would write.
     Differs,
     /// 2: the repository or the command line has mistakes; nothing was written.
     Refused,
-    /// 3: the disk failed, or the generator has a bug.
+    /// 3: the disk or git failed, or the generator has a bug.
     Failed,
 }
 
@@ -47,12 +51,33 @@ impl From<Exit> for std::process::ExitCode {
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Command {
     /// To write `_gen`.
     Render,
-    /// To compare it.
+    /// To compare it with what the sources give.
     Check,
+    /// To say what is wrong with the sources.
+    Validate,
+    /// To say what differs, object by object.
+    Diff,
+    /// To say where values come from.
+    Explain,
+    /// To hold `_gen` against its own index.
+    IndexVerify,
+    /// To make a service or an environment.
+    New,
+    /// To make git run the generator.
+    Hook,
+    /// To say what syncd must be allowed.
+    Rbac,
+}
+
+impl Command {
+    /// Tells whether someone may expect that it has written to the repository.
+    fn may_write(self) -> bool {
+        matches!(self, Command::Render | Command::Check | Command::Validate | Command::New | Command::Hook)
+    }
 }
 
 /// What came of it.
@@ -74,8 +99,12 @@ pub enum Outcome {
 pub enum Format {
     /// For people.
     Text(Color),
-    /// For programs.
+    /// For programs: one object.
     Json,
+    /// For code hosts and editors, see [`sarif`].
+    Sarif,
+    /// For GitHub Actions, see [`github`]; what is not a diagnostic is text.
+    Github,
 }
 
 /// Returns how a process ends that did `command` with this outcome.
@@ -87,7 +116,7 @@ pub fn exit(command: Command, outcome: &Outcome) -> Exit {
     }
 }
 
-/// Says what came of `command`, to standard output and standard error.
+/// Says what came of `render`, `check` or `validate`, to standard output and standard error.
 ///
 /// # Errors
 /// Those of the two writers.
@@ -98,30 +127,69 @@ pub fn write(
     tree: &SourceTree,
     streams: (&mut dyn Write, &mut dyn Write),
 ) -> io::Result<()> {
-    let (out, err) = streams;
-    match format {
-        Format::Json => {
-            let report = Report::of(command, outcome, exit(command, outcome));
-            writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::other)?)?;
+    let exit = exit(command, outcome);
+    match outcome {
+        Outcome::Refused(diagnostics) => {
+            Answer::<()> { command, exit, diagnostics, text: "", fields: None }.write(format, tree, streams)
         }
-        Format::Text(color) => {
-            write_diagnostics(diagnostics(outcome), color, tree, err)?;
-            if let Outcome::Generated { generated, changes } = outcome {
-                write_changes(command, generated, changes, out)?;
+        Outcome::Generated { generated, changes } => {
+            let mut diagnostics = generated.warnings.clone();
+            if exit == Exit::Differs && matches!(format, Format::Sarif | Format::Github) {
+                diagnostics.extend(differences(changes));
             }
+            let figures = Figures::of(generated, (command != Command::Validate).then_some(changes));
+            let text = generated_text(command, generated, changes);
+            Answer { command, exit, diagnostics: &diagnostics, text: &text, fields: Some(&figures) }
+                .write(format, tree, streams)
         }
     }
-    out.flush()
 }
 
-fn diagnostics(outcome: &Outcome) -> &Diagnostics {
-    match outcome {
-        Outcome::Generated { generated, .. } => &generated.warnings,
-        Outcome::Refused(diagnostics) => diagnostics,
+/// What a command has to say, whatever the form.
+#[derive(Debug)]
+pub struct Answer<'a, T> {
+    /// What was asked for.
+    pub command: Command,
+    /// How the process ends.
+    pub exit: Exit,
+    /// What is wrong, and what someone should look at.
+    pub diagnostics: &'a Diagnostics,
+    /// For people, complete lines; empty where there is nothing but diagnostics.
+    pub text: &'a str,
+    /// For programs: the fields beside `command`, `outcome` and `diagnostics`.
+    pub fields: Option<&'a T>,
+}
+
+impl<T: Serialize> Answer<'_, T> {
+    /// Says it, to standard output and standard error; the lines that diagnostics show are out of `tree`.
+    ///
+    /// # Errors
+    /// Those of the two writers.
+    pub fn write(
+        &self,
+        format: Format,
+        tree: &SourceTree,
+        (out, err): (&mut dyn Write, &mut dyn Write),
+    ) -> io::Result<()> {
+        match format {
+            Format::Json => {
+                let Answer { command, exit: outcome, diagnostics, fields, .. } = *self;
+                let report = Report { command, outcome, diagnostics, fields };
+                writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::other)?)?;
+            }
+            Format::Sarif => writeln!(out, "{}", sarif::write(self.diagnostics))?,
+            Format::Github => write!(out, "{}{}", github::write(self.diagnostics), self.text)?,
+            Format::Text(color) => {
+                write_diagnostics(self.command, self.diagnostics, color, tree, err)?;
+                out.write_all(self.text.as_bytes())?;
+            }
+        }
+        out.flush()
     }
 }
 
 fn write_diagnostics(
+    command: Command,
     diagnostics: &Diagnostics,
     color: Color,
     tree: &SourceTree,
@@ -134,12 +202,29 @@ fn write_diagnostics(
     if diagnostics.has_errors() {
         let (errors, warnings) = (diagnostics.count(Severity::Error), diagnostics.count(Severity::Warning));
         let warnings = if warnings > 0 { format!(", {}", counted(warnings, "warning")) } else { String::new() };
-        writeln!(err, "{}{warnings}; nothing was written", counted(errors, "error"))?;
+        let end = if command.may_write() { "; nothing was written" } else { "" };
+        writeln!(err, "{}{warnings}{end}", counted(errors, "error"))?;
     }
     Ok(())
 }
 
-fn write_changes(command: Command, generated: &Generated, changes: &Changes, out: &mut dyn Write) -> io::Result<()> {
+/// Returns how the files of `_gen` differ: word and paths.
+fn kinds(changes: &Changes) -> [(&'static str, &BTreeSet<String>); 3] {
+    [("missing", &changes.missing), ("changed", &changes.changed), ("stale", &changes.stale)]
+}
+
+/// Returns what differs, said as diagnostics for those who only take such.
+fn differences(changes: &Changes) -> impl Iterator<Item = Diagnostic> {
+    kinds(changes).into_iter().flat_map(|(kind, paths)| {
+        paths.iter().map(move |path| {
+            Diagnostic::error("not-current", format!("this file is {kind}: it is not what the sources give"))
+                .at(Place::file(path))
+                .hint("run `generator render` and commit _gen")
+        })
+    })
+}
+
+fn generated_text(command: Command, generated: &Generated, changes: &Changes) -> String {
     let counts = [
         counted(generated.environments.len(), "environment"),
         counted(generated.services(), "service"),
@@ -148,22 +233,23 @@ fn write_changes(command: Command, generated: &Generated, changes: &Changes, out
     let counts = counts.join(", ");
     let written = changes.missing.len() + changes.changed.len();
     match command {
-        Command::Render => {
-            let removed = changes.stale.len();
-            let removed = if removed > 0 { format!(", {removed} removed") } else { String::new() };
-            writeln!(out, "{counts}; {} written{removed}, {} unchanged", counted(written, "file"), changes.unchanged)
-        }
-        Command::Check if changes.is_empty() => writeln!(out, "{counts}; _gen is current"),
+        Command::Check if changes.is_empty() => format!("{counts}; _gen is current\n"),
         Command::Check => {
-            let kinds: [(&str, &BTreeSet<String>); 3] =
-                [("missing", &changes.missing), ("changed", &changes.changed), ("stale", &changes.stale)];
-            for (kind, paths) in kinds {
-                for path in paths {
-                    writeln!(out, "{kind:<8} {path}")?;
-                }
+            let mut text = String::new();
+            for (kind, paths) in kinds(changes) {
+                text.extend(paths.iter().map(|path| format!("{kind:<8} {path}\n")));
             }
             let differing = counted(written + changes.stale.len(), "file");
-            writeln!(out, "{counts}; {differing} of _gen not current: run `generator render` and commit _gen")
+            text + &format!("{counts}; {differing} of _gen not current: run `generator render` and commit _gen\n")
+        }
+        Command::Validate => match generated.warnings.count(Severity::Warning) {
+            0 => format!("{counts}; nothing is wrong\n"),
+            warnings => format!("{counts}; no error, {}\n", counted(warnings, "warning")),
+        },
+        _ => {
+            let removed = changes.stale.len();
+            let removed = if removed > 0 { format!(", {removed} removed") } else { String::new() };
+            format!("{counts}; {} written{removed}, {} unchanged\n", counted(written, "file"), changes.unchanged)
         }
     }
 }
@@ -176,12 +262,12 @@ fn counted(number: usize, noun: &str) -> String {
 /// The JSON object. Fields may be added; those that are there keep their meaning.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report<'r> {
+struct Report<'r, T> {
     command: Command,
     outcome: Exit,
     diagnostics: &'r Diagnostics,
     #[serde(flatten)]
-    generated: Option<Figures<'r>>,
+    fields: Option<&'r T>,
 }
 
 #[derive(Serialize)]
@@ -190,26 +276,31 @@ struct Figures<'r> {
     environments: usize,
     services: usize,
     objects: usize,
+    #[serde(flatten)]
+    files: Option<Files<'r>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Files<'r> {
     missing: &'r BTreeSet<String>,
     changed: &'r BTreeSet<String>,
     stale: &'r BTreeSet<String>,
     unchanged: usize,
 }
 
-impl<'r> Report<'r> {
-    fn of(command: Command, outcome: &'r Outcome, exit: Exit) -> Self {
-        let generated = match outcome {
-            Outcome::Refused(_) => None,
-            Outcome::Generated { generated, changes } => Some(Figures {
-                environments: generated.environments.len(),
-                services: generated.services(),
-                objects: generated.objects(),
+impl<'r> Figures<'r> {
+    fn of(generated: &Generated, changes: Option<&'r Changes>) -> Self {
+        Figures {
+            environments: generated.environments.len(),
+            services: generated.services(),
+            objects: generated.objects(),
+            files: changes.map(|changes| Files {
                 missing: &changes.missing,
                 changed: &changes.changed,
                 stale: &changes.stale,
                 unchanged: changes.unchanged,
             }),
-        };
-        Report { command, outcome: exit, diagnostics: diagnostics(outcome), generated }
+        }
     }
 }

@@ -81,10 +81,11 @@ impl Repository {
         self.run_with(arguments, &[])
     }
 
-    /// Runs it with these environment variables and no others.
+    /// Runs it with these environment variables and no others, but for the path on which it finds git.
     pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_generator"));
         command.current_dir(self.root()).args(arguments).env_clear().envs(environment.iter().copied());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let Output { status, stdout, stderr } = command.output().expect("the generator starts");
         let text = |bytes| String::from_utf8(bytes).expect("the generator writes UTF-8");
         Run { code: status.code().expect("not killed"), out: text(stdout), err: text(stderr) }
