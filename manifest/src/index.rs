@@ -58,22 +58,66 @@ pub struct Sync {
     /// Services of the same environment that must be ready before this one is applied; sorted. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
+    /// Failures of one pod - ends of a container, failed pulls, failed probes after their allowance - that are let pass. Default: 1.
+    #[serde(skip_serializing_if = "is_default_failures")]
+    pub failures_allowed: u32,
+    /// How long nothing may happen to an object that is waited for, in seconds. Default: 240 for custom resources, as long as the whole
+    /// wait for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_activity_seconds: Option<u64>,
+    /// What follows when it does not become ready. Default: `hold`.
+    #[serde(skip_serializing_if = "OnFailure::is_default")]
+    pub on_failure: OnFailure,
     /// Whether objects that are no longer generated are deleted. Default: true.
     #[serde(skip_serializing_if = "is_true")]
     pub prune: bool,
     /// How long to wait for readiness, in seconds. Default: 600.
     #[serde(skip_serializing_if = "is_default_timeout")]
     pub timeout_seconds: u64,
+    /// How long a pod may find no node, in seconds. Default: 60.
+    #[serde(skip_serializing_if = "is_default_unschedulable")]
+    pub unschedulable_seconds: u64,
     /// Services of a lower wave are ready before this one is applied. Default: 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub wave: i32,
 }
 
+/// What follows when a service does not become ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// It stays as it is, and so do those that wait for it.
+    #[default]
+    Hold,
+    /// What was ready last is applied again, and stays until the service's content changes.
+    Rollback,
+    /// It stays as it is; those that wait for it go on.
+    Continue,
+}
+
+impl OnFailure {
+    /// Tells whether nothing was set.
+    pub fn is_default(&self) -> bool {
+        *self == OnFailure::default()
+    }
+}
+
 const TIMEOUT_SECONDS_DEFAULT: u64 = 600;
+const FAILURES_ALLOWED_DEFAULT: u32 = 1;
+const UNSCHEDULABLE_SECONDS_DEFAULT: u64 = 60;
 
 impl Default for Sync {
     fn default() -> Self {
-        Sync { depends_on: Vec::new(), prune: true, timeout_seconds: TIMEOUT_SECONDS_DEFAULT, wave: 0 }
+        Sync {
+            depends_on: Vec::new(),
+            failures_allowed: FAILURES_ALLOWED_DEFAULT,
+            no_activity_seconds: None,
+            on_failure: OnFailure::default(),
+            prune: true,
+            timeout_seconds: TIMEOUT_SECONDS_DEFAULT,
+            unschedulable_seconds: UNSCHEDULABLE_SECONDS_DEFAULT,
+            wave: 0,
+        }
     }
 }
 
@@ -97,6 +141,16 @@ fn is_zero(wave: &i32) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_default_timeout(seconds: &u64) -> bool {
     *seconds == TIMEOUT_SECONDS_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_default_failures(failures: &u32) -> bool {
+    *failures == FAILURES_ALLOWED_DEFAULT
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_default_unschedulable(seconds: &u64) -> bool {
+    *seconds == UNSCHEDULABLE_SECONDS_DEFAULT
 }
 
 /// Why an index is not to be followed.
@@ -281,6 +335,23 @@ mod tests {
         let empty = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
         assert_eq!(Index::parse(empty.to_json().as_bytes(), "staging").expect("valid"), empty);
         assert_ne!(index.root(), empty.root());
+    }
+
+    #[test]
+    fn how_to_wait_is_written_where_it_is_not_the_default() {
+        let sync = Sync {
+            failures_allowed: 3,
+            no_activity_seconds: Some(90),
+            on_failure: OnFailure::Rollback,
+            unschedulable_seconds: 300,
+            ..Sync::default()
+        };
+        let text = serde_json::to_string(&sync).expect("a sync has string keys only");
+        let expected =
+            r#"{"failuresAllowed":3,"noActivitySeconds":90,"onFailure":"rollback","unschedulableSeconds":300}"#;
+        assert_eq!(text, expected);
+        assert_eq!(serde_json::from_str::<Sync>(&text).expect("valid"), sync);
+        assert_eq!(serde_json::from_str::<Sync>("{}").expect("valid"), Sync::default());
     }
 
     #[test]

@@ -2,8 +2,12 @@
 //!
 //! ```yaml
 //! dependsOn: [database]    # services of the same environment that are ready before this one is applied
+//! failuresAllowed: 1       # failures of one pod that are let pass: ends of a container, failed pulls, failed probes
+//! noActivitySeconds: 240   # how long nothing may happen to what is waited for; by default only custom resources are held to it
+//! onFailure: hold          # when it does not become ready: hold, rollback (to what was ready last) or continue (with what waits for it)
 //! prune: true              # whether objects that are no longer generated are deleted
 //! timeoutSeconds: 600      # how long to wait until everything is ready
+//! unschedulableSeconds: 60 # how long a pod may find no node
 //! wave: 0                  # services of lower waves are ready before this one is applied
 //! ```
 //!
@@ -12,7 +16,7 @@
 
 use std::collections::BTreeMap;
 
-use manifest::index::Sync;
+use manifest::index::{OnFailure, Sync};
 use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, suggest};
@@ -30,8 +34,12 @@ pub type File = Parsed<Keys>;
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Keys {
     depends_on: Option<Vec<String>>,
+    failures_allowed: Option<u32>,
+    no_activity_seconds: Option<u64>,
+    on_failure: Option<OnFailure>,
     prune: Option<bool>,
     timeout_seconds: Option<u64>,
+    unschedulable_seconds: Option<u64>,
     wave: Option<i32>,
 }
 
@@ -55,7 +63,16 @@ pub struct Node<'n> {
 
 /// Reads a file; nothing where it is absent or empty. What is wrong goes to `diagnostics`, and is left out.
 pub fn read(tree: &SourceTree, path: &str, diagnostics: &mut Diagnostics) -> Option<File> {
-    const KEYS: &[&str] = &["dependsOn", "prune", "timeoutSeconds", "wave"];
+    const KEYS: &[&str] = &[
+        "dependsOn",
+        "failuresAllowed",
+        "noActivitySeconds",
+        "onFailure",
+        "prune",
+        "timeoutSeconds",
+        "unschedulableSeconds",
+        "wave",
+    ];
     let mut file = match file::parse::<Keys>(tree, path, |_| vec![(String::new(), KEYS)]) {
         Ok(file) => file?,
         Err(wrong) => {
@@ -63,11 +80,23 @@ pub fn read(tree: &SourceTree, path: &str, diagnostics: &mut Diagnostics) -> Opt
             return None;
         }
     };
-    if file.value.timeout_seconds.is_some_and(|seconds| !(1..=TIMEOUT_SECONDS_MAX).contains(&seconds)) {
-        let message = format!("timeoutSeconds must be between 1 and {TIMEOUT_SECONDS_MAX}");
-        let hint = "leave it out for the default, 600";
-        diagnostics.push(Diagnostic::error("bad-timeout", message).at(file.place("/timeoutSeconds")).hint(hint));
-        file.value.timeout_seconds = None;
+    let Keys { timeout_seconds, no_activity_seconds, unschedulable_seconds, .. } = &mut file.value;
+    let times = [
+        ("timeoutSeconds", timeout_seconds, 1, "600"),
+        ("noActivitySeconds", no_activity_seconds, 1, "240 for custom resources, none for the others"),
+        ("unschedulableSeconds", unschedulable_seconds, 0, "60"),
+    ];
+    let mut wrong = Vec::new();
+    for (key, seconds, least, default) in times {
+        if seconds.is_some_and(|seconds| !(least..=TIMEOUT_SECONDS_MAX).contains(&seconds)) {
+            wrong.push((key, least, default));
+            *seconds = None;
+        }
+    }
+    for (key, least, default) in wrong {
+        let message = format!("{key} must be between {least} and {TIMEOUT_SECONDS_MAX}");
+        let hint = format!("leave it out for the default, {default}");
+        diagnostics.push(Diagnostic::error("bad-timeout", message).at(file.place(&format!("/{key}"))).hint(hint));
     }
     Some(file)
 }
@@ -76,8 +105,12 @@ pub fn read(tree: &SourceTree, path: &str, diagnostics: &mut Diagnostics) -> Opt
 pub fn effective(service: Option<&File>, environment: Option<&File>) -> Effective {
     let mut effective = Effective::default();
     for file in [service, environment].into_iter().flatten() {
-        let Keys { depends_on, prune, timeout_seconds, wave } = &file.value;
+        let Keys { depends_on, prune, timeout_seconds, wave, .. } = &file.value;
         let sync = &mut effective.sync;
+        sync.failures_allowed = file.value.failures_allowed.unwrap_or(sync.failures_allowed);
+        sync.no_activity_seconds = file.value.no_activity_seconds.or(sync.no_activity_seconds);
+        sync.on_failure = file.value.on_failure.unwrap_or(sync.on_failure);
+        sync.unschedulable_seconds = file.value.unschedulable_seconds.unwrap_or(sync.unschedulable_seconds);
         sync.prune = prune.unwrap_or(sync.prune);
         sync.timeout_seconds = timeout_seconds.unwrap_or(sync.timeout_seconds);
         sync.wave = wave.unwrap_or(sync.wave);
