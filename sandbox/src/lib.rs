@@ -14,7 +14,7 @@
 //! # What pods do
 //!
 //! The annotation `sandbox/behaviour` on a pod, usually through its template, says what it does ([`Behaviour`]): `never-ready`, `crash-loop`,
-//! `flaky=2`, `out-of-memory`, `fail`, `succeed`, `slow=30s`, `image-pull-error`, `invalid-image-name`, `config-error`, `unschedulable`,
+//! `flaky=2`, `out-of-memory`, `fail`, `succeed`, `slow=30s`, `ready-after=8s`, `image-pull-error`, `invalid-image-name`, `config-error`, `unschedulable`,
 //! `stuck-terminating`. A pod that names a ConfigMap or Secret that is not there waits for it, as on a real node. `sandbox/logs` is the text
 //! of its log. `sandbox/behaviour: pending` on a claim or a load balancer keeps it so; `sandbox/desired-replicas` on an autoscaler stands for
 //! its metrics.

@@ -22,7 +22,7 @@ enum Command {
     /// Serves the API until interrupted
     ///
     /// Pods become ready by themselves; the annotation `sandbox/behaviour` on a pod template makes them do otherwise: never-ready, crash-loop,
-    /// flaky=N, out-of-memory, fail, succeed, slow=30s, image-pull-error, invalid-image-name, config-error, unschedulable, stuck-terminating.
+    /// flaky=N, out-of-memory, fail, succeed, slow=30s, ready-after=8s, image-pull-error, invalid-image-name, config-error, unschedulable, stuck-terminating.
     ///
     /// GET, PUT and DELETE /sandbox/faults show, set and clear what goes wrong on purpose; GET and DELETE /sandbox/requests show and clear the
     /// log of requests; POST /sandbox/advance?seconds=N moves time; POST /sandbox/compact and /sandbox/drop-watches do to watches what they say.

@@ -18,9 +18,11 @@ pub enum Behaviour {
     Healthy,
     /// `slow=30s`: becomes ready after this time instead of the cluster's.
     Slow(Duration),
+    /// `ready-after=8s`: runs, and its readiness probe succeeds after this time.
+    ReadyAfter(Duration),
     /// `never-ready`: runs, but its readiness probe fails.
     NeverReady,
-    /// `crash-loop`: exits with 1, again and again.
+    /// `crash-loop`: exits with 1, again and again: after the first time it is started again at once, then with growing pauses.
     CrashLoop,
     /// `flaky=2`: exits with 1 that many times, then becomes ready.
     Flaky(u32),
@@ -55,6 +57,7 @@ impl Behaviour {
         Some(match word.trim() {
             "" | "healthy" => Behaviour::Healthy,
             "slow" => Behaviour::Slow(duration(argument)?),
+            "ready-after" => Behaviour::ReadyAfter(duration(argument)?),
             "never-ready" => Behaviour::NeverReady,
             "crash-loop" => Behaviour::CrashLoop,
             "flaky" => Behaviour::Flaky(argument.parse().ok()?),

@@ -207,7 +207,7 @@ impl State {
     }
 
     fn start_containers(&mut self, key: &ObjectKey, pod: &Arc<Value>, behaviour: &Behaviour, runtime: Runtime) {
-        let is_ready = *behaviour != Behaviour::NeverReady;
+        let is_ready = !matches!(behaviour, Behaviour::NeverReady | Behaviour::ReadyAfter(_));
         let state = json!({"running": {"startedAt": self.now_text()}});
         let last = last_state(pod);
         let container = Container { state, last, is_ready, restarts: runtime.restarts };
@@ -230,6 +230,12 @@ impl State {
 
     /// Ends a pod that runs to completion.
     fn finish_pod(&mut self, key: &ObjectKey, pod: &Arc<Value>, behaviour: &Behaviour, runtime: Runtime) {
+        if let Behaviour::ReadyAfter(delay) = behaviour
+            && !is_ready(pod)
+        {
+            self.ready_pod(key, pod, *delay, runtime);
+            return;
+        }
         let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
         let completes = policy != "Always" || *behaviour == Behaviour::Succeed;
         if !completes || *behaviour == Behaviour::NeverReady {
@@ -257,6 +263,19 @@ impl State {
         }
     }
 
+    /// Makes a running pod ready when its time has come.
+    fn ready_pod(&mut self, key: &ObjectKey, pod: &Arc<Value>, delay: Duration, runtime: Runtime) {
+        let delay = jiff::SignedDuration::try_from(delay).unwrap_or(jiff::SignedDuration::MAX);
+        let due = runtime.since.saturating_add(delay).unwrap_or(Timestamp::MAX);
+        if self.now < due {
+            self.again(key, due);
+            return;
+        }
+        let state = pod["status"]["containerStatuses"][0]["state"].clone();
+        let container = Container { state, last: last_state(pod), is_ready: true, restarts: runtime.restarts };
+        self.report(key, pod, "Running", &container);
+    }
+
     fn crash_pod(&mut self, key: &ObjectKey, pod: &Arc<Value>, runtime: Runtime, code: i64, reason: &str) {
         let ended = terminated(code, reason, &self.now_text());
         if pod["spec"]["restartPolicy"].as_str() == Some("Never") {
@@ -264,8 +283,15 @@ impl State {
             self.report(key, pod, "Failed", &container);
             return;
         }
-        let runtime = Runtime { restarts: runtime.restarts + 1, ..runtime };
-        let pause = backoff(runtime.restarts);
+        let (restarts, next) = (runtime.restarts, Runtime { restarts: runtime.restarts + 1, ..runtime });
+        if restarts == 0 {
+            // A kubelet backs off from the second time on.
+            let container = Container { state: ended, last: json!({}), is_ready: false, restarts };
+            self.report(key, pod, "Running", &container);
+            self.wait_pod(key, pod, next, Duration::ZERO);
+            return;
+        }
+        let pause = backoff(restarts);
         let name = first_container(pod);
         let (pod_name, namespace, id) = (&key.name, &key.namespace, uid(pod));
         let message = format!(
@@ -273,11 +299,11 @@ impl State {
             pause.as_secs()
         );
         let state = json!({"waiting": {"reason": "CrashLoopBackOff", "message": message}});
-        let container = Container { state, last: ended, is_ready: false, restarts: runtime.restarts };
+        let container = Container { state, last: ended, is_ready: false, restarts };
         self.report(key, pod, "Running", &container);
         let message = format!("Back-off restarting failed container {name} in pod {pod_name}_{namespace}({id})");
         self.tell_container(pod, &name, "Warning", "BackOff", &message);
-        self.wait_pod(key, pod, runtime, pause);
+        self.wait_pod(key, pod, next, pause);
     }
 
     fn fail_pull(&mut self, key: &ObjectKey, pod: &Arc<Value>, behaviour: &Behaviour, runtime: Runtime) {
@@ -438,7 +464,9 @@ fn terminated(code: i64, reason: &str, now: &str) -> Value {
 }
 
 fn last_state(pod: &Value) -> Value {
-    let last = &pod["status"]["containerStatuses"][0]["lastState"];
+    let status = &pod["status"]["containerStatuses"][0];
+    let ended = status["state"].get("terminated").is_some();
+    let last = if ended { &status["state"] } else { &status["lastState"] };
     if last.is_null() { json!({}) } else { last.clone() }
 }
 
@@ -517,6 +545,12 @@ pub(crate) fn log(pod: &Value, request: &Request) -> Result<Response, Status> {
             state.and_then(|status| status["state"]["waiting"]["reason"].as_str()).unwrap_or("ContainerCreating");
         let name = text(&pod["metadata"]["name"]);
         let message = format!("container \"{container}\" in pod \"{name}\" is waiting to start: {reason}");
+        return Err(Status::bad_request(message));
+    }
+    let restarts = state.map_or(0, |status| count(&status["restartCount"]));
+    if request.parameter("previous") == Some("true") && restarts == 0 {
+        let name = text(&pod["metadata"]["name"]);
+        let message = format!("previous terminated container \"{container}\" in pod \"{name}\" not found");
         return Err(Status::bad_request(message));
     }
     let lines = match pod["metadata"]["annotations"][LOGS].as_str() {
