@@ -32,7 +32,8 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "syncd",
         &[
-            &["cluster", "repo"],
+            &["cluster", "repo", "redact"],
+            &["rules"],
             &["config", "report"],
             &["context", "state"],
             &["desired", "live"],

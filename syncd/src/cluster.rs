@@ -101,6 +101,21 @@ pub enum WatchEvent {
     Synchronized,
 }
 
+/// The end of the log of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTail {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+    /// Of its run before the present one.
+    pub previous: bool,
+    /// Number of lines.
+    pub lines: usize,
+}
+
 /// One ConfigMap of `syncd`'s own state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateObject {
@@ -174,6 +189,23 @@ pub trait Cluster: Send + Sync + 'static {
         kind: &GroupKind,
         environment: &str,
     ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
+
+    /// Watches all objects of one kind in one namespace, or in all, whoever owns them, whole objects, for ever, as
+    /// [`Cluster::watch_owned`] does. Of Events only warnings.
+    fn watch_around(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
+
+    /// Lists what was said of the object with this uid, in its namespace: whole Events, in no order.
+    fn events_of(&self, namespace: &str, uid: &str) -> impl Future<Output = Result<Vec<Value>, ClusterError>> + Send;
+
+    /// Reads the end of the log of one container. [`ErrorClass::Gone`] or [`ErrorClass::Rejected`]: there is none.
+    fn log(&self, tail: &LogTail) -> impl Future<Output = Result<String, ClusterError>> + Send;
+
+    /// Creates an Event. [`ErrorClass::Conflict`]: the same was said before.
+    fn say(&self, event: Value) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
     /// Asks the API anew which kinds it serves, and tells whether it serves this one.
     fn is_served(&self, kind: &GroupKind) -> impl Future<Output = Result<bool, ClusterError>> + Send;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::cluster::GroupKind;
+use crate::rules::Rules;
 
 /// Everything that a cycle can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub protected: BTreeSet<GroupKind>,
     /// When to try again.
     pub retry: Retry,
+    /// How custom kinds say that they are ready.
+    pub rules: Rules,
 }
 
 /// Bounds on what the repository may hold, checked before anything is parsed.
@@ -80,6 +83,7 @@ impl Settings {
             fuse: Fuse::default(),
             protected: protected_by_default(),
             retry: Retry::default(),
+            rules: Rules::default(),
         }
     }
 }

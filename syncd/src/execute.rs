@@ -5,10 +5,13 @@
 //! dropping it stops everything between two requests. Invariants: nothing is created that is not recorded; nothing is forgotten that
 //! was not seen to be gone or to be recorded elsewhere; a service that fails stops nobody but those that wait for it.
 
+mod around;
 mod board;
+mod cause;
 mod objects;
 mod service;
 mod settle;
+mod waiting;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +23,13 @@ use manifest::{Hash, ObjectRef};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, ClusterError, ErrorClass};
+use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
 use crate::config::Settings;
 use crate::context::Context;
 use crate::desired::Desired;
 use crate::live::Live;
 use crate::plan::{Plan, ServicePlan};
+use crate::readiness::pods::runs_pods;
 use crate::report::{Resource, ServiceReport};
 use crate::state::{self, Held, Intent, Reading, Record, State, StateError, Stored};
 
@@ -119,7 +123,7 @@ pub async fn execute<C: Cluster>(
         live,
         before,
         board: Board::new(plan),
-        watches: Watches::new(&settings.environment, settings.retry.pause),
+        watches: Watches::new(&settings.environment, settings.retry.pause, workload_namespaces(plan)),
         requests: Semaphore::new(settings.concurrency.max(1)),
     };
     let mut records = run.write_ahead(state).await;
@@ -136,6 +140,12 @@ pub async fn execute<C: Cluster>(
         Either::Left((done, _)) => done.into_iter().collect(),
         Either::Right((never, _)) => match never {},
     }
+}
+
+/// Returns the namespaces in which workloads are waited for.
+fn workload_namespaces(plan: &Plan) -> BTreeSet<String> {
+    let waited = plan.services.values().flat_map(|service| &service.wait);
+    waited.filter(|id| runs_pods(&GroupKind::of(id))).map(|id| id.namespace.clone()).collect()
 }
 
 /// Which services have recorded an object, after the widening.

@@ -5,9 +5,10 @@
 //!
 //! - [`cycle`]: one reconciliation, the whole walk. Read first.
 //! - [`execute`]: carries out a plan, and records before it acts.
-//! - [`plan`]: decides what to do; does nothing. [`readiness`]: when an object is ready.
+//! - [`plan`]: decides what to do; does nothing. [`readiness`]: how far an object is; [`rules`]: how custom kinds say it.
 //! - [`desired`], [`state`], [`live`]: what the revision says, what was recorded, what is there.
 //! - [`report`], [`config`], [`context`]: what was done, what can be set, what surrounds a cycle.
+//!   [`redact`]: what must not be read there.
 //! - [`cluster`], [`repo`]: the seams, as traits.
 
 pub mod cycle;
@@ -22,7 +23,9 @@ pub mod state;
 
 pub mod config;
 pub mod context;
+pub mod redact;
 pub mod report;
+pub mod rules;
 
 pub mod cluster;
 pub mod repo;

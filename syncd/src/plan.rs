@@ -20,7 +20,7 @@ use crate::cluster::{GroupKind, Observed};
 use crate::config::Fuse;
 use crate::desired::{Content, Desired, Object};
 use crate::live::{Live, Presence, defined_kind};
-use crate::readiness;
+use crate::readiness::{self, pods::is_non_blocking};
 use crate::repo::Revision;
 use crate::report::{HeldDeletions, Trigger};
 use crate::state::{Held, Reading, Record, State};
@@ -464,7 +464,8 @@ impl<'a> Scene<'a> {
         let settled = record.settled.is_some() && record.intent.is_none();
         let mut stages: BTreeMap<u8, Vec<PlannedApply>> = BTreeMap::new();
         for (id, object) in objects {
-            let waits = readiness::has_readiness(&GroupKind::of(id));
+            let wanted = &object.manifest.value;
+            let waits = readiness::is_waited_for(&GroupKind::of(id), wanted) && !is_non_blocking(wanted);
             match self.decide(name, id, object, record, settled) {
                 Decision::Apply { reason, uid, widen } => {
                     let api_version = object.manifest.api_version.clone();

@@ -231,12 +231,41 @@ pub struct ServiceReport {
     pub error: Option<String>,
     /// What was still waited for when it was given up.
     pub waiting_for: Vec<Waiting>,
+    /// Why objects that were waited for are not ready, for the first few.
+    pub causes: Vec<Cause>,
     /// Every object that was touched or withheld, in the order of the plan.
     pub objects: Vec<ObjectReport>,
     /// Failures in a row; 0 when it is not failed.
     pub failures: u32,
     /// Bytes of its record in the cluster; 0 when it was not read or written by this process.
     pub state_bytes: usize,
+}
+
+/// Why an object is not going to be ready, as its pod, its events and its logs tell it. All of it is redacted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The object that was waited for.
+    pub object: ObjectRef,
+    /// The pod that tells it; absent where none does.
+    pub pod: Option<String>,
+    /// The container.
+    pub container: Option<String>,
+    /// One word, as a kubelet, scheduler or controller calls it.
+    pub reason: String,
+    /// One line.
+    pub message: String,
+    /// How the container ended last.
+    pub exit_code: Option<i64>,
+    /// How often it was started again.
+    pub restarts: i64,
+    /// The last events of the object and of the pod: `type reason (xcount): message`.
+    pub events: Vec<String>,
+    /// The last lines of the container's log.
+    pub log: Vec<String>,
+    /// The last lines of the log of its run before.
+    pub previous_log: Vec<String>,
+    /// Why no log is shown, where there might be one.
+    pub log_withheld: Option<String>,
 }
 
 /// An object that is not ready, and why.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Outcome, Report};
+use crate::report::{Cause, Outcome, Report};
 
 /// Returns a report as text, with a final newline.
 pub fn text(report: &Report) -> String {
@@ -90,6 +90,7 @@ fn troubles(report: &Report) -> Vec<String> {
                 clean(&waiting.message)
             ));
         }
+        troubles.extend(service.causes.iter().flat_map(|cause| explained(name, cause)));
     }
     if let Some(held) = &report.held {
         troubles.push(format!(
@@ -102,6 +103,28 @@ fn troubles(report: &Report) -> Vec<String> {
     }
     troubles.extend(report.errors.iter().map(|error| format!("{}: {}", error.stage.as_str(), clean(&error.message))));
     troubles
+}
+
+/// Returns a cause: where, what, and what was said and logged there.
+fn explained(service: &str, cause: &Cause) -> Vec<String> {
+    let part = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!(", {what} {}", clean(name)));
+    let place =
+        [part("pod", &cause.pod), part("container", &cause.container)].into_iter().flatten().collect::<String>();
+    let exit = cause.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+    let restarts = if cause.restarts > 0 { format!(", {} restarts", cause.restarts) } else { String::new() };
+    let object = clean(&cause.object.to_string());
+    let mut lines = vec![format!("{}: {object}{place}: {}{exit}{restarts}", clean(service), clean(&cause.reason))];
+    let withheld = cause.log_withheld.iter().cloned().collect::<Vec<_>>();
+    let parts = [
+        ("event", &cause.events),
+        ("log before", &cause.previous_log),
+        ("log", &cause.log),
+        ("log not shown", &withheld),
+    ];
+    for (what, texts) in parts {
+        lines.extend(texts.iter().map(|text| format!("  {what}: {}", clean(text))));
+    }
+    lines
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
@@ -162,6 +185,7 @@ mod tests {
             seconds: 1.0,
             error: None,
             waiting_for: Vec::new(),
+            causes: Vec::new(),
             objects,
             failures: 0,
             state_bytes: 100,
@@ -178,9 +202,23 @@ mod tests {
             object: object("Deployment", "app2", Outcome::Failed, None).object,
             message: "1 of 3 replicas".to_owned(),
         };
+        let cause = Cause {
+            object: waiting.object.clone(),
+            pod: Some("app2-1".to_owned()),
+            container: Some("app".to_owned()),
+            reason: "CrashLoopBackOff".to_owned(),
+            message: "back-off".to_owned(),
+            exit_code: Some(2),
+            restarts: 3,
+            events: vec!["Warning BackOff (x3): Back-off restarting".to_owned()],
+            log: vec!["starting".to_owned(), "no \u{1b}[31mdatabase".to_owned()],
+            previous_log: vec!["starting".to_owned()],
+            log_withheld: None,
+        };
         let broken = ServiceReport {
             error: Some("not ready after 600 s".to_owned()),
             waiting_for: vec![waiting],
+            causes: vec![cause],
             ..service(
                 ServiceState::Failed,
                 "2\u{1b}[31m",
@@ -223,6 +261,11 @@ mod tests {
 
         app2: not ready after 600 s
         app2: waited for Deployment shop/app2: 1 of 3 replicas
+        app2: Deployment shop/app2, pod app2-1, container app: CrashLoopBackOff, exit code 2, 3 restarts
+          event: Warning BackOff (x3): Back-off restarting
+          log before: starting
+          log: starting
+          log: no  [31mdatabase
         held: 17 deletions, 10 are let through unasked; plan 29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac
         objects that carry our label, but are in no record: 1
         ");

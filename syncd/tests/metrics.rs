@@ -45,6 +45,7 @@ fn service(state: ServiceState, failures: u32) -> ServiceReport {
         seconds: 1.0,
         error: None,
         waiting_for: Vec::new(),
+        causes: Vec::new(),
         objects: Vec::new(),
         failures,
         state_bytes: 1234,

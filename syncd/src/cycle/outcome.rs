@@ -78,6 +78,7 @@ fn settled(name: &str, memory: &Memory) -> ServiceReport {
         seconds: 0.0,
         error,
         waiting_for: Vec::new(),
+        causes: Vec::new(),
         objects: Vec::new(),
         failures: 0,
         state_bytes: stored.map_or(0, |stored| stored.bytes),

@@ -158,19 +158,19 @@ impl<C: Cluster> Run<'_, C> {
     pub(super) fn how_far(&self, id: &ObjectRef, expected: &Expected) -> Readiness {
         let kind = GroupKind::of(id);
         self.watches.look(id, |sight| match sight {
-            Sight::Nothing => Readiness::Waiting("it was not seen yet".to_owned()),
-            Sight::Absent => Readiness::Waiting("it does not exist".to_owned()),
+            Sight::Nothing => Readiness::InProgress("it was not seen yet".to_owned()),
+            Sight::Absent => readiness(&kind, None, &self.settings.rules),
             Sight::Blind(error) if error.class == ErrorClass::Forbidden => {
                 Readiness::Failed(format!("it cannot be watched: {error}"))
             }
-            Sight::Blind(error) => Readiness::Waiting(format!("it cannot be watched: {error}")),
+            Sight::Blind(error) => Readiness::InProgress(format!("it cannot be watched: {error}")),
             Sight::Present(value) => {
                 let live = observed(value);
                 let other = !expected.uid.is_empty() && live.uid != expected.uid;
                 if other || live.generation < expected.generation {
-                    return Readiness::Waiting("the change was not seen yet".to_owned());
+                    return Readiness::InProgress("the change was not seen yet".to_owned());
                 }
-                readiness(&kind, value)
+                readiness(&kind, Some(value), &self.settings.rules)
             }
         })
     }
@@ -202,6 +202,14 @@ fn finalizers(value: &Value) -> String {
         [] => "it has no finalizers".to_owned(),
         names => format!("it has the finalizers {}", names.join(", ")),
     }
+}
+
+/// Returns at most so many characters of a text, without control characters.
+pub(super) fn cut(text: &str, characters_max: usize) -> String {
+    let mut characters = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut kept: String = characters.by_ref().take(characters_max).collect();
+    kept.extend(characters.next().map(|_| '…'));
+    kept
 }
 
 /// Returns what is waited for in one line.

@@ -11,14 +11,13 @@ use manifest::{Hash, ObjectRef};
 use tokio::time::Instant;
 
 use super::board::Fact;
-use super::objects::{Applied, Deleted, Expected, summary};
-use super::{Done, Holders, Next, Pause, Run, Widening};
+use super::objects::{Applied, Deleted, Expected};
+use super::{Done, Holders, Pause, Run, Widening};
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
 use crate::live::{Presence, defined_kind};
 use crate::plan::order::FOUNDATIONS;
 use crate::plan::{ApplyStage, DeleteStage, PlannedApply, Problem, ServicePlan};
-use crate::readiness::Readiness;
-use crate::report::{Event, ObjectReport, Outcome, Resource, ServiceState, Waiting};
+use crate::report::{Cause, Event, ObjectReport, Outcome, Resource, ServiceState, Waiting};
 use crate::state::{Held, StateError, Stored};
 
 /// Shortest and longest pause between two questions whether a new kind is served.
@@ -52,6 +51,9 @@ pub(super) struct Walk<'a, C> {
     pub(super) applied: Vec<Resource>,
     pub(super) deleted: Vec<Resource>,
     pub(super) waiting_for: Vec<Waiting>,
+    pub(super) causes: Vec<Cause>,
+    /// Whether it ended because something is not going to be ready.
+    pub(super) unready: bool,
     /// Whether objects may be in another state than `held` says.
     pub(super) look_again: bool,
     /// Whether it is not known which record is stored.
@@ -84,6 +86,8 @@ pub(super) async fn walk<C: Cluster>(
         applied: Vec::new(),
         deleted: Vec::new(),
         waiting_for: Vec::new(),
+        causes: Vec::new(),
+        unready: false,
         look_again: false,
         lost_record: lost.is_some(),
         started: Instant::now(),
@@ -154,7 +158,7 @@ impl<C: Cluster> Walk<'_, C> {
         self.prune().await
     }
 
-    fn timeout(&self) -> Instant {
+    pub(super) fn timeout(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.plan.timeout_seconds)
     }
 
@@ -317,58 +321,6 @@ impl<C: Cluster> Walk<'_, C> {
         let report = ObjectReport { object: object.clone(), outcome, reason, error };
         self.run.context.tell(&Event::Object { service: self.name.to_owned(), object: report.clone() });
         self.objects.push(report);
-    }
-
-    /// Waits until all of `ids` are ready.
-    async fn wait_ready(&mut self, ids: &[ObjectRef]) -> Result<(), Stop> {
-        let deadline = self.timeout();
-        let run = self.run;
-        ids.iter().for_each(|id| run.watches.ask_for(GroupKind::of(id)));
-        let mut changed = run.watches.subscribe();
-        loop {
-            let (mut waiting, mut failed) = (Vec::new(), Vec::new());
-            for id in ids {
-                let expected = self.expected.get(id).cloned().unwrap_or_default();
-                let object = id.clone();
-                match run.how_far(id, &expected) {
-                    Readiness::Ready => {}
-                    Readiness::Waiting(message) => waiting.push(Waiting { object, message }),
-                    Readiness::Failed(message) => failed.push(Waiting { object, message }),
-                }
-            }
-            if !failed.is_empty() {
-                for failure in &failed {
-                    self.note(
-                        &failure.object,
-                        Outcome::Failed,
-                        "it was waited for".to_owned(),
-                        Some(failure.message.clone()),
-                    );
-                }
-                let message = summary(&failed);
-                self.waiting_for = failed.into_iter().chain(waiting).collect();
-                self.look_again = true;
-                return Err(Stop::Failed(message, Pause::Short));
-            }
-            if waiting.is_empty() {
-                self.waiting_for.clear();
-                return Ok(());
-            }
-            if waiting != self.waiting_for {
-                let service = self.name.to_owned();
-                run.context.tell(&Event::Waiting { service, waiting_for: waiting.clone() });
-                self.waiting_for = waiting;
-            }
-            match run.next_change(&mut changed, deadline).await {
-                Next::Changed => {}
-                Next::Superseded => return Err(Stop::Superseded),
-                Next::TimedOut => {
-                    let (seconds, summary) = (self.plan.timeout_seconds, summary(&self.waiting_for));
-                    self.look_again = true;
-                    return Err(Stop::Failed(format!("not ready after {seconds} s: {summary}"), Pause::Short));
-                }
-            }
-        }
     }
 
     /// Deletes what is to be deleted, namespaces and definitions after everything else of this plan.

@@ -149,6 +149,7 @@ impl<C: Cluster> Walk<'_, C> {
             seconds: Instant::now().duration_since(self.started).as_secs_f64(),
             error,
             waiting_for: self.waiting_for,
+            causes: self.causes,
             objects: self.objects,
             failures: 0,
             state_bytes: bytes,

@@ -1,7 +1,8 @@
 //! What objects look like while they are waited for.
 //!
-//! One watch a kind for all services of a plan, begun when the first of them asks for it, ended with the plan. Knows nothing of
-//! readiness. Invariant: an object counts as absent only after everything that exists was told.
+//! One watch a kind for all services of a plan, begun when the first of them asks for it, ended with the plan; and one for each kind around
+//! their workloads: in their namespace where they have only one, else in all, for two watches of a kind are what no plan may need.
+//! Knows nothing of readiness. Invariant: an object counts as absent only after everything that exists was told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -14,7 +15,9 @@ use manifest::ObjectRef;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
+use super::around::{Around, Kin};
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
+use crate::readiness::pods::Evidence;
 
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
@@ -23,10 +26,23 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Watches {
     environment: String,
     pause: Duration,
-    views: Mutex<BTreeMap<GroupKind, View>>,
+    seen: Mutex<Seen>,
     changed: watch::Sender<()>,
-    ask: mpsc::UnboundedSender<GroupKind>,
-    asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<GroupKind>>,
+    ask: mpsc::UnboundedSender<Ask>,
+    asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Ask>>,
+}
+
+/// What is to be watched.
+enum Ask {
+    Owned(GroupKind),
+    Around(Kin, Option<String>),
+}
+
+/// Everything that was seen.
+struct Seen {
+    views: BTreeMap<GroupKind, View>,
+    around: Around,
+    asked: BTreeSet<Kin>,
 }
 
 /// What is known of one kind.
@@ -55,12 +71,14 @@ pub(super) enum Sight<'a> {
 }
 
 impl Watches {
-    pub(super) fn new(environment: &str, pause: Duration) -> Self {
+    /// Prepares watches; `namespaces` are those in which there are workloads to wait for.
+    pub(super) fn new(environment: &str, pause: Duration, namespaces: BTreeSet<String>) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
+        let around = Around::new(namespaces);
         Watches {
             environment: environment.to_owned(),
             pause,
-            views: Mutex::default(),
+            seen: Mutex::new(Seen { views: BTreeMap::new(), around, asked: BTreeSet::new() }),
             changed: watch::Sender::new(()),
             ask,
             asked: tokio::sync::Mutex::new(asked),
@@ -69,10 +87,26 @@ impl Watches {
 
     /// Asks for a kind to be watched from now on.
     pub(super) fn ask_for(&self, kind: GroupKind) {
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.views().entry(kind.clone()) {
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.seen().views.entry(kind.clone()) {
             entry.insert(View::default());
-            self.ask.send(kind).expect("the receiver lives as long as the sender");
+            self.send(Ask::Owned(kind));
         }
+    }
+
+    /// Asks for what is around workloads of a kind to be watched from now on.
+    pub(super) fn ask_around(&self, kind: &GroupKind) {
+        let sets = (kind.kind == "Deployment").then_some(Kin::ReplicaSet);
+        let pods = (kind.kind != "Pod").then_some(Kin::Pod);
+        let mut seen = self.seen();
+        for kin in [sets, pods, Some(Kin::Event)].into_iter().flatten() {
+            if seen.asked.insert(kin) {
+                self.send(Ask::Around(kin, seen.around.namespace().map(str::to_owned)));
+            }
+        }
+    }
+
+    fn send(&self, ask: Ask) {
+        assert!(self.ask.send(ask).is_ok(), "the receiver lives as long as the sender");
     }
 
     /// Subscribes to changes. Subscribe first, look then.
@@ -82,14 +116,14 @@ impl Watches {
 
     /// Looks at one object of a kind that was asked for.
     pub(super) fn look<T>(&self, id: &ObjectRef, see: impl FnOnce(Sight<'_>) -> T) -> T {
-        let views = self.views();
-        let Some(view) = views.get(&GroupKind::of(id)) else { return see(Sight::Nothing) };
-        see(match (view.objects.get(id), &view.error) {
-            (Some(value), _) => Sight::Present(value),
-            (None, _) if view.synchronized && view.told.is_none() => Sight::Absent,
-            (None, Some(error)) => Sight::Blind(error),
-            (None, None) => Sight::Nothing,
-        })
+        see(self.seen().sight(id))
+    }
+
+    /// Looks at one workload of a kind that was asked for, and at what is around it.
+    pub(super) fn look_around<T>(&self, id: &ObjectRef, see: impl FnOnce(&Value, &Evidence<'_>) -> T) -> Option<T> {
+        let seen = self.seen();
+        let Sight::Present(workload) = seen.sight(id) else { return None };
+        Some(see(workload, &seen.around.evidence(&GroupKind::of(id), workload)))
     }
 
     /// Runs all watches that are asked for, for ever.
@@ -99,22 +133,26 @@ impl Watches {
         loop {
             tokio::select! {
                 biased;
-                kind = asked.recv() => running.extend(kind.map(|kind| self.follow(cluster, kind))),
+                ask = asked.recv() => running.extend(ask.map(|ask| self.follow(cluster, ask))),
                 Some(never) = running.next() => return never,
             }
         }
     }
 
     /// Follows one kind, for ever.
-    async fn follow<C: Cluster>(&self, cluster: &C, kind: GroupKind) -> Infallible {
+    async fn follow<C: Cluster>(&self, cluster: &C, ask: Ask) -> Infallible {
         let mut pause = self.pause;
         loop {
-            match cluster.watch_owned(&kind, &self.environment).await {
-                Err(error) => self.change(&kind, |view| view.error = Some(error)),
+            let begun = match &ask {
+                Ask::Owned(kind) => cluster.watch_owned(kind, &self.environment).await,
+                Ask::Around(kin, namespace) => cluster.watch_around(&kin.kind(), namespace.as_deref()).await,
+            };
+            match begun {
+                Err(error) => self.change(&ask, Err(error)),
                 Ok(mut events) => {
                     while let Some(event) = events.next().await {
                         pause = self.pause;
-                        self.change(&kind, |view| view.apply(event));
+                        self.change(&ask, event);
                     }
                 }
             }
@@ -123,13 +161,36 @@ impl Watches {
         }
     }
 
-    fn change(&self, kind: &GroupKind, change: impl FnOnce(&mut View)) {
-        self.views().get_mut(kind).map(change);
-        self.changed.send_replace(());
+    fn change(&self, ask: &Ask, event: Result<WatchEvent, ClusterError>) {
+        let changed = match ask {
+            Ask::Owned(kind) => {
+                if let Some(view) = self.seen().views.get_mut(kind) {
+                    view.apply(event);
+                }
+                true
+            }
+            // What is around is a help, not a condition: without the permission, failures come later and say less.
+            Ask::Around(kin, _) => self.seen().around.apply(*kin, event),
+        };
+        if changed {
+            self.changed.send_replace(());
+        }
     }
 
-    fn views(&self) -> MutexGuard<'_, BTreeMap<GroupKind, View>> {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    fn sight(&self, id: &ObjectRef) -> Sight<'_> {
+        let Some(view) = self.views.get(&GroupKind::of(id)) else { return Sight::Nothing };
+        match (view.objects.get(id), &view.error) {
+            (Some(value), _) => Sight::Present(value),
+            (None, _) if view.synchronized && view.told.is_none() => Sight::Absent,
+            (None, Some(error)) => Sight::Blind(error),
+            (None, None) => Sight::Nothing,
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod watch;
 use std::collections::BTreeMap;
 
 use ::kube::Client;
-use ::kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions};
+use ::kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use ::kube::core::Request;
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
@@ -34,13 +34,16 @@ use self::call::{Caller, Reply};
 use self::discovery::{Catalogue, Lookup, Served};
 use self::error::Subject;
 use self::state::StateStore;
+use self::watch::Which;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
-    LABEL_SERVICE, Observed, StateObject, WatchEvent,
+    LABEL_SERVICE, LogTail, Observed, StateObject, WatchEvent,
 };
 
 /// Objects a page of a list.
 const PAGE_OBJECTS: u32 = 500;
+/// Longest end of a log that is read.
+const LOG_BYTES: usize = 64 << 10;
 /// Times that a list is begun anew because the server forgot its place between two pages.
 const LIST_RESTARTS_MAX: u32 = 3;
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -234,7 +237,53 @@ impl Cluster for KubeCluster {
         environment: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
         let served = self.served(kind, None).await?;
-        Ok(watch::watch(&self.caller, served, &owned_by(environment)))
+        let labels = owned_by(environment);
+        Ok(watch::watch(&self.caller, served, Which { labels: &labels, ..Which::default() }))
+    }
+
+    async fn watch_around(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let served = self.served(kind, None).await?;
+        let is_event = kind.group.is_empty() && kind.kind == "Event";
+        let fields = if is_event { "type!=Normal" } else { "" };
+        Ok(watch::watch(&self.caller, served, Which { namespace, fields, labels: "" }))
+    }
+
+    async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
+        let kind = event_kind();
+        let served = self.served(&kind, None).await?;
+        let subject = Subject { kind: &kind, writes: false };
+        let namespace = if namespace.is_empty() { "default" } else { namespace };
+        let parameters = ListParams::default().fields(&format!("involvedObject.uid={uid}")).limit(PAGE_OBJECTS);
+        let request = built(Request::new(served.path(namespace)).list(&parameters))?;
+        let list: Value = read(&self.caller.call("list", request, &subject).await?, &subject)?;
+        Ok(list.get("items").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    async fn log(&self, tail: &LogTail) -> Result<String, ClusterError> {
+        let kind = GroupKind { group: String::new(), kind: "Pod".to_owned() };
+        let served = self.served(&kind, None).await?;
+        let subject = Subject { kind: &kind, writes: false };
+        let (path, pod, container) = (served.path(&tail.namespace), segment(&tail.pod), segment(&tail.container));
+        let query =
+            format!("container={container}&previous={}&tailLines={}&limitBytes={LOG_BYTES}", tail.previous, tail.lines);
+        let request = http::Request::get(format!("{path}/{pod}/log?{query}")).body(Vec::new());
+        let request = request.map_err(|cause| rejected(cause.to_string()))?;
+        let reply = self.caller.call("log", request, &subject).await?;
+        Ok(String::from_utf8_lossy(&reply.body).into_owned())
+    }
+
+    async fn say(&self, event: Value) -> Result<(), ClusterError> {
+        let kind = event_kind();
+        let served = self.served(&kind, None).await?;
+        let subject = Subject { kind: &kind, writes: true };
+        let namespace = event.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let request = built(Request::new(served.path(namespace)).create(&parameters, event.to_string().into_bytes()))?;
+        self.caller.call("create", request, &subject).await.map(drop)
     }
 
     async fn is_served(&self, kind: &GroupKind) -> Result<bool, ClusterError> {
@@ -317,6 +366,10 @@ fn identity(served: &Served, metadata: &Metadata) -> ObjectRef {
         namespace: metadata.namespace.clone(),
         name: metadata.name.clone(),
     }
+}
+
+fn event_kind() -> GroupKind {
+    GroupKind { group: String::new(), kind: "Event".to_owned() }
 }
 
 fn owned_by(environment: &str) -> String {

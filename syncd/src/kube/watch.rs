@@ -18,11 +18,22 @@ use super::discovery::Served;
 use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
 
-/// Watches all objects of a kind that match a label selector, for ever.
+/// Which objects of a kind are watched.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Which<'a> {
+    /// In one namespace; absent: in all.
+    pub namespace: Option<&'a str>,
+    /// Label selector; empty: all.
+    pub labels: &'a str,
+    /// Field selector; empty: all.
+    pub fields: &'a str,
+}
+
+/// Watches objects of a kind, for ever.
 pub(super) fn watch(
     caller: &Caller,
     served: Served,
-    selector: &str,
+    which: Which<'_>,
 ) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
     let resource = ApiResource {
         group: served.group.clone(),
@@ -31,8 +42,17 @@ pub(super) fn watch(
         kind: served.kind.clone(),
         plural: served.plural.clone(),
     };
-    let api: Api<DynamicObject> = Api::all_with(caller.client().clone(), &resource);
-    let config = watcher::Config::default().labels(selector);
+    let api: Api<DynamicObject> = match which.namespace {
+        Some(namespace) => Api::namespaced_with(caller.client().clone(), namespace, &resource),
+        None => Api::all_with(caller.client().clone(), &resource),
+    };
+    let mut config = watcher::Config::default();
+    if !which.labels.is_empty() {
+        config = config.labels(which.labels);
+    }
+    if !which.fields.is_empty() {
+        config = config.fields(which.fields);
+    }
     let events = watcher::watcher(api, config).default_backoff();
     events.filter_map(move |event| futures::future::ready(told(event, &served))).boxed()
 }

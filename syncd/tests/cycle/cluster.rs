@@ -9,7 +9,7 @@ use manifest::object::group_of;
 use sandbox::{EventKind, Request, Response};
 use serde_json::{Value, json};
 use syncd::cluster::{
-    Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, Observed,
+    Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, LogTail, Observed,
     StateObject, WatchEvent,
 };
 use syncd::live::observed;
@@ -155,6 +155,48 @@ impl TestCluster {
         if response.is_success() { Ok(response.body) } else { Err(refused(&response)) }
     }
 
+    /// Opens a watch of the model.
+    fn open(
+        &self,
+        kind: &GroupKind,
+        namespace: &str,
+        selectors: &[(&str, &str)],
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let id = ObjectRef {
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
+            namespace: namespace.to_owned(),
+            name: String::new(),
+        };
+        let request = Request::get(&self.path(&id, None)?)
+            .query("watch", "true")
+            .query("allowWatchBookmarks", "true")
+            .query("sendInitialEvents", "true")
+            .query("resourceVersionMatch", "NotOlderThan");
+        let request = selectors.iter().fold(request, |request, (name, value)| request.query(name, value));
+        let watch = self.model.watch(&request).map_err(|response| refused(&response))?;
+        let events = futures::stream::unfold((watch, false), |(mut watch, begun)| async move {
+            if !begun {
+                return Some((Ok(WatchEvent::Restarted), (watch, true)));
+            }
+            loop {
+                let event = watch.next().await?;
+                let id = identity(&event.object);
+                let told = match event.kind {
+                    EventKind::Added | EventKind::Modified => WatchEvent::Present(id, event.object),
+                    EventKind::Deleted => WatchEvent::Absent(id),
+                    EventKind::Bookmark if event.object["metadata"]["annotations"].is_object() => {
+                        WatchEvent::Synchronized
+                    }
+                    EventKind::Bookmark => continue,
+                    EventKind::Error => return None,
+                };
+                return Some((Ok(told), (watch, true)));
+            }
+        });
+        Ok(Box::pin(events))
+    }
+
     fn config_map(name: &str) -> String {
         format!("/api/v1/namespaces/{HOME}/configmaps/{name}")
     }
@@ -247,42 +289,59 @@ impl Cluster for TestCluster {
         kind: &GroupKind,
         environment: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let watch = self.call(format!("watch {kind}"), || {
-            let id = ObjectRef {
-                group: kind.group.clone(),
-                kind: kind.kind.clone(),
-                namespace: String::new(),
-                name: String::new(),
-            };
-            let request = Request::get(&self.path(&id, None)?)
-                .query("watch", "true")
-                .query("allowWatchBookmarks", "true")
-                .query("sendInitialEvents", "true")
-                .query("resourceVersionMatch", "NotOlderThan")
-                .query("labelSelector", &format!("{LABEL_ENVIRONMENT}={environment}"));
-            self.model.watch(&request).map_err(|response| refused(&response))
-        });
-        let watch = watch.await?;
-        let events = futures::stream::unfold((watch, false), |(mut watch, begun)| async move {
-            if !begun {
-                return Some((Ok(WatchEvent::Restarted), (watch, true)));
-            }
-            loop {
-                let event = watch.next().await?;
-                let id = identity(&event.object);
-                let told = match event.kind {
-                    EventKind::Added | EventKind::Modified => WatchEvent::Present(id, event.object),
-                    EventKind::Deleted => WatchEvent::Absent(id),
-                    EventKind::Bookmark if event.object["metadata"]["annotations"].is_object() => {
-                        WatchEvent::Synchronized
-                    }
-                    EventKind::Bookmark => continue,
-                    EventKind::Error => return None,
-                };
-                return Some((Ok(told), (watch, true)));
-            }
-        });
-        Ok(Box::pin(events))
+        let labels = format!("{LABEL_ENVIRONMENT}={environment}");
+        self.call(format!("watch {kind}"), || self.open(kind, "", &[("labelSelector", &labels)])).await
+    }
+
+    async fn watch_around(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let fields: &[(&str, &str)] = if kind.kind == "Event" { &[("fieldSelector", "type!=Normal")] } else { &[] };
+        let at = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+        self.call(format!("watch {kind}{at}"), || self.open(kind, namespace.unwrap_or_default(), fields)).await
+    }
+
+    async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
+        self.call("events".to_owned(), || {
+            let request = Request::get(&format!("/api/v1/namespaces/{namespace}/events"));
+            let list = self.ask(&request.query("fieldSelector", &format!("involvedObject.uid={uid}")))?;
+            Ok(list["items"].as_array().cloned().unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn log(&self, tail: &LogTail) -> Result<String, ClusterError> {
+        self.call(
+            format!(
+                "log {}/{} {}{}",
+                tail.namespace,
+                tail.pod,
+                tail.container,
+                if tail.previous { " previous" } else { "" }
+            ),
+            || {
+                let request = Request::get(&format!("/api/v1/namespaces/{}/pods/{}/log", tail.namespace, tail.pod))
+                    .query("container", &tail.container)
+                    .query("tailLines", &tail.lines.to_string())
+                    .query("previous", &tail.previous.to_string());
+                let response = self.model.handle(&request);
+                if !response.is_success() {
+                    return Err(refused(&response));
+                }
+                Ok(response.body.as_str().unwrap_or_default().to_owned())
+            },
+        )
+        .await
+    }
+
+    async fn say(&self, event: Value) -> Result<(), ClusterError> {
+        self.call("event".to_owned(), || {
+            let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+            self.ask(&Request::create(&format!("/api/v1/namespaces/{namespace}/events"), event)).map(drop)
+        })
+        .await
     }
 
     async fn is_served(&self, kind: &GroupKind) -> Result<bool, ClusterError> {

@@ -8,4 +8,5 @@ mod records;
 mod repo;
 mod source;
 mod sync;
+mod truth;
 mod world;

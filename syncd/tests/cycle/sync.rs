@@ -30,6 +30,9 @@ async fn the_first_sync_records_applies_in_order_waits_and_settles() {
         "apply Service n/a",
         "apply Deployment.apps n/a",
         "apply Ingress.networking.k8s.io n/a",
+        "watch ReplicaSet.apps in n",
+        "watch Pod in n",
+        "watch Event in n",
         "watch Deployment.apps",
         "write syncd-staging-app1",
     ];

@@ -59,17 +59,32 @@ pub fn manifest(text: &str, content: &str) -> Value {
                 json!({"selector": {"app": name}, "ports": [{"name": "http", "port": 80}], "sessionAffinity": "None"});
             value["metadata"]["annotations"] = json!({"content": content});
         }
-        "Deployment" | "StatefulSet" | "Job" => {
-            let mut container = json!({"name": "app", "image": format!("app:{content}")});
+        // `behaviour`, or `behaviour|text of the log`; a log means that the containers see the Secret `s`.
+        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => {
+            let (behaviour, log) = content.split_once('|').unwrap_or((content, ""));
+            let mut container = json!({"name": "app", "image": format!("app:{behaviour}")});
             if kind == "Job" {
                 container["command"] = json!(["true"]);
             }
-            let annotations = json!({sandbox::ANNOTATION: content});
+            if ["never-ready", "ready-after"].iter().any(|probed| behaviour.starts_with(probed)) {
+                container["readinessProbe"] =
+                    json!({"httpGet": {"path": "/", "port": 80}, "periodSeconds": 2, "failureThreshold": 3});
+            }
+            let mut annotations = json!({sandbox::ANNOTATION: behaviour});
+            if !log.is_empty() {
+                annotations["sandbox/logs"] = json!(log);
+                container["envFrom"] = json!([{"secretRef": {"name": "s"}}]);
+            }
             let labels = json!({"app": name});
             let template = json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": {"containers": [container], "restartPolicy": if kind == "Job" { "Never" } else { "Always" }}});
             value["spec"] = json!({"template": template});
-            if kind != "Job" {
+            if kind == "Job" && behaviour == "fail" {
+                value["spec"]["backoffLimit"] = json!(1);
+            }
+            if kind == "Deployment" || kind == "StatefulSet" {
                 value["spec"]["replicas"] = json!(2);
+            }
+            if kind != "Job" {
                 value["spec"]["selector"] = json!({"matchLabels": labels});
             }
             if kind == "StatefulSet" {
@@ -132,7 +147,12 @@ pub struct World {
     pub memory: Memory,
     pub events: Events,
     pub superseded: watch::Sender<bool>,
+    /// Looks at the cluster at every tick of the next cycles, with the time since the first.
+    pub watchful: Option<Watchful>,
 }
+
+/// See [`World::watchful`].
+pub type Watchful = Box<dyn FnMut(&sandbox::Cluster, Duration) + Send>;
 
 /// Hears and keeps everything.
 #[derive(Default)]
@@ -162,7 +182,11 @@ impl Clock for ModelClock<'_> {
 impl World {
     pub fn new() -> Self {
         let namespaces = vec!["n".to_owned(), "other".to_owned(), HOME.to_owned()];
-        let model = sandbox::Cluster::new(sandbox::Settings { namespaces, ..sandbox::Settings::default() });
+        let model = sandbox::Cluster::new(sandbox::Settings {
+            namespaces,
+            history_max: 50_000,
+            ..sandbox::Settings::default()
+        });
         let mut settings = Settings::new(ENVIRONMENT, HOME);
         settings.concurrency = 4;
         World {
@@ -172,6 +196,7 @@ impl World {
             memory: Memory::default(),
             events: Events::default(),
             superseded: watch::Sender::new(false),
+            watchful: None,
         }
     }
 
@@ -189,10 +214,13 @@ impl World {
         let clock = ModelClock(&self.cluster.model);
         let context = Context { clock: &clock, observer: &self.events, superseded: self.superseded.subscribe() };
         let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
+        let mut watchful = self.watchful.take();
         let time = async {
+            let start = tokio::time::Instant::now();
             loop {
                 tokio::time::sleep(TICK).await;
                 self.cluster.model.advance(TICK);
+                watchful.iter_mut().for_each(|watchful| watchful(&self.cluster.model, start.elapsed()));
             }
         };
         let report = tokio::select! {
@@ -273,7 +301,7 @@ impl World {
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// Kinds that the tests use.
-const KINDS: [(&str, &str); 12] = [
+const KINDS: [(&str, &str); 13] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -282,6 +310,7 @@ const KINDS: [(&str, &str); 12] = [
     ("", "PersistentVolumeClaim"),
     ("apps", "Deployment"),
     ("apps", "StatefulSet"),
+    ("apps", "DaemonSet"),
     ("batch", "Job"),
     ("networking.k8s.io", "Ingress"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),

@@ -1,0 +1,223 @@
+//! What is around the workloads that are waited for: their ReplicaSets and pods, and warnings about all of them.
+//!
+//! Kept small: of every object only what [`crate::readiness::pods`] reads, by the uid of what it belongs to. Knows no request. Invariant:
+//! objects in namespaces without a workload that is waited for are not kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use manifest::ObjectRef;
+use serde_json::Value;
+
+use crate::cluster::{ClusterError, GroupKind, WatchEvent};
+use crate::readiness::pods::{Evidence, controller};
+
+/// What can be around a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kin {
+    ReplicaSet,
+    Pod,
+    Event,
+}
+
+impl Kin {
+    pub(super) fn kind(self) -> GroupKind {
+        let (group, kind) = match self {
+            Kin::ReplicaSet => ("apps", "ReplicaSet"),
+            Kin::Pod => ("", "Pod"),
+            Kin::Event => ("", "Event"),
+        };
+        GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+    }
+
+    /// Returns the uid of what an object of this kind belongs to.
+    fn parent(self, object: &Value) -> &str {
+        match self {
+            Kin::ReplicaSet | Kin::Pod => controller(object),
+            Kin::Event => object.pointer("/involvedObject/uid").and_then(Value::as_str).unwrap_or_default(),
+        }
+    }
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    namespaces: BTreeSet<String>,
+    /// Objects by kind and by what they belong to.
+    children: BTreeMap<(Kin, String), BTreeMap<ObjectRef, Value>>,
+    /// What an object belongs to.
+    parents: BTreeMap<(Kin, ObjectRef), String>,
+    /// What was told since telling began anew.
+    told: BTreeMap<Kin, BTreeSet<ObjectRef>>,
+}
+
+impl Around {
+    pub(super) fn new(namespaces: BTreeSet<String>) -> Self {
+        Around { namespaces, ..Around::default() }
+    }
+
+    /// Returns the one namespace that everything is in; absent where there are more.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        let mut all = self.namespaces.iter();
+        all.next().filter(|_| all.next().is_none()).map(String::as_str)
+    }
+
+    /// Takes an event over. Returns whether anything of interest changed.
+    pub(super) fn apply(&mut self, kin: Kin, event: Result<WatchEvent, ClusterError>) -> bool {
+        match event {
+            Err(_) => false,
+            Ok(WatchEvent::Restarted) => {
+                self.told.insert(kin, BTreeSet::new());
+                false
+            }
+            Ok(WatchEvent::Present(id, value)) => {
+                if !self.namespaces.contains(&id.namespace) {
+                    return false;
+                }
+                if let Some(told) = self.told.get_mut(&kin) {
+                    told.insert(id.clone());
+                }
+                self.forget(kin, &id);
+                let parent = kin.parent(&value).to_owned();
+                if parent.is_empty() {
+                    return false;
+                }
+                self.parents.insert((kin, id.clone()), parent.clone());
+                self.children.entry((kin, parent)).or_default().insert(id, slim(kin, value));
+                true
+            }
+            Ok(WatchEvent::Absent(id)) => self.forget(kin, &id),
+            Ok(WatchEvent::Synchronized) => {
+                let Some(told) = self.told.remove(&kin) else { return false };
+                let known = self.parents.keys().filter(|(of, id)| *of == kin && !told.contains(id));
+                let gone: Vec<ObjectRef> = known.map(|(_, id)| id.clone()).collect();
+                for id in &gone {
+                    self.forget(kin, id);
+                }
+                true
+            }
+        }
+    }
+
+    fn forget(&mut self, kin: Kin, id: &ObjectRef) -> bool {
+        let Some(parent) = self.parents.remove(&(kin, id.clone())) else { return false };
+        let key = (kin, parent);
+        if let Some(siblings) = self.children.get_mut(&key) {
+            siblings.remove(id);
+            if siblings.is_empty() {
+                self.children.remove(&key);
+            }
+        }
+        true
+    }
+
+    fn of(&self, kin: Kin, parent: &str) -> impl Iterator<Item = &Value> {
+        self.children.get(&(kin, parent.to_owned())).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Returns what is known around a workload.
+    pub(super) fn evidence<'a>(&'a self, kind: &GroupKind, workload: &'a Value) -> Evidence<'a> {
+        let uid = |object: &'a Value| object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+        let own = uid(workload);
+        let mut evidence = Evidence::default();
+        match kind.kind.as_str() {
+            "Deployment" => {
+                evidence.sets = self.of(Kin::ReplicaSet, own).collect();
+                evidence.pods = evidence.sets.iter().flat_map(|set| self.of(Kin::Pod, uid(set))).collect();
+            }
+            "Pod" => evidence.pods.push(workload),
+            _ => evidence.pods = self.of(Kin::Pod, own).collect(),
+        }
+        let all = evidence.pods.iter().chain(&evidence.sets).copied().chain([workload]);
+        for object in all {
+            let events: Vec<&Value> = self.of(Kin::Event, uid(object)).collect();
+            if !events.is_empty() {
+                evidence.events.insert(uid(object), events);
+            }
+        }
+        evidence
+    }
+}
+
+/// Keeps of an object what is read of it.
+fn slim(kin: Kin, mut value: Value) -> Value {
+    let Some(object) = value.as_object_mut() else { return value };
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+        if kin == Kin::Pod {
+            metadata.remove("annotations");
+        }
+    }
+    match kin {
+        Kin::Event => {}
+        Kin::ReplicaSet => {
+            object.retain(|key, _| matches!(key.as_str(), "metadata" | "status"));
+        }
+        Kin::Pod => {
+            object.retain(|key, _| matches!(key.as_str(), "metadata" | "spec" | "status"));
+            if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.retain(|key, _| key == "containers");
+                for container in spec.values_mut().filter_map(Value::as_array_mut).flatten() {
+                    if let Some(fields) = container.as_object_mut() {
+                        fields.retain(|key, _| matches!(key.as_str(), "name" | "readinessProbe"));
+                    }
+                }
+            }
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, owner: &str) -> WatchEvent {
+        let id = ObjectRef {
+            group: String::new(),
+            kind: "Pod".to_owned(),
+            namespace: "n".to_owned(),
+            name: name.to_owned(),
+        };
+        let owners = json!([{"uid": "other"}, {"uid": owner, "controller": true}]);
+        let containers = json!([{"name": "app", "env": [{"name": "A", "value": "secret"}]}]);
+        WatchEvent::Present(
+            id,
+            json!({"metadata": {"name": name, "uid": name, "ownerReferences": owners}, "spec": {"containers": containers, "nodeName": "x"}}),
+        )
+    }
+
+    #[test]
+    fn pods_are_found_by_their_owner_and_kept_small() {
+        let mut around = Around::new(["n".to_owned()].into());
+        assert_eq!(around.namespace(), Some("n"));
+        assert!(around.apply(Kin::Pod, Ok(pod("a", "set"))));
+        assert!(around.apply(Kin::Pod, Ok(pod("b", "set"))));
+        let kind = GroupKind { group: "apps".to_owned(), kind: "StatefulSet".to_owned() };
+        let workload = json!({"metadata": {"uid": "set"}});
+        let names = |around: &Around| {
+            let evidence = around.evidence(&kind, &workload);
+            evidence
+                .pods
+                .iter()
+                .map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&around), ["a", "b"]);
+        assert_eq!(around.evidence(&kind, &workload).pods[0]["spec"], json!({"containers": [{"name": "app"}]}));
+        around.apply(Kin::Pod, Ok(WatchEvent::Restarted));
+        around.apply(Kin::Pod, Ok(pod("b", "set")));
+        around.apply(Kin::Pod, Ok(WatchEvent::Synchronized));
+        assert_eq!(names(&around), ["b"]);
+        assert!(around.apply(Kin::Pod, Ok(pod("b", "another set"))));
+        assert_eq!(names(&around), Vec::<String>::new());
+    }
+
+    #[test]
+    fn other_namespaces_are_not_kept() {
+        let mut around = Around::new(["m".to_owned(), "o".to_owned()].into());
+        assert_eq!(around.namespace(), None);
+        assert!(!around.apply(Kin::Pod, Ok(pod("a", "set"))));
+    }
+}
