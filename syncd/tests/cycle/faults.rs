@@ -188,7 +188,7 @@ async fn a_service_that_never_gets_ready_is_given_up_in_time_and_deletes_nothing
     let mut world = World::new();
     world.commit(&[service("app1", &[("ConfigMap old", "v1"), ("Deployment.apps a", "v1")]).sync(quick())]);
     world.synced().await;
-    world.commit(&[service("app1", &[("Deployment.apps a", "never-ready")]).sync(quick())]);
+    world.commit(&[service("app1", &[("Deployment.apps a", "slow=1000s")]).sync(quick())]);
     let report = world.cycle().await;
     let failed = &report.services["app1"];
     assert_eq!(failed.state, ServiceState::Failed);
@@ -211,8 +211,7 @@ async fn a_service_that_never_gets_ready_is_given_up_in_time_and_deletes_nothing
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_in_time_however_much_happens_meanwhile() {
     let mut world = World::new();
-    world
-        .commit(&[service("app1", &[("Deployment.apps a", "never-ready"), ("Deployment.apps b", "v1")]).sync(quick())]);
+    world.commit(&[service("app1", &[("Deployment.apps a", "slow=1000s"), ("Deployment.apps b", "v1")]).sync(quick())]);
     let model = world.cluster.model.clone();
     let busy = async move {
         for number in 0.. {
