@@ -6,6 +6,7 @@
 
 mod check;
 mod diff;
+mod explain;
 mod render;
 mod repository;
 mod validate;
@@ -70,6 +71,8 @@ enum Command {
     Validate(validate::Arguments),
     /// Says what differs between _gen and what the sources give: object by object, field by field, without the values of Secrets
     Diff(diff::Arguments),
+    /// Says where the values of a service come from: the line that set each, what that overrides, and the template lines that read it
+    Explain(explain::Arguments),
 }
 
 impl Command {
@@ -79,6 +82,7 @@ impl Command {
             Command::Check(arguments) => check::run(arguments, shared),
             Command::Validate(arguments) => validate::run(arguments, shared),
             Command::Diff(arguments) => diff::run(arguments, shared),
+            Command::Explain(arguments) => explain::run(arguments, shared),
         }
     }
 }

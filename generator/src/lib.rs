@@ -13,7 +13,7 @@
 //! - [`value`], [`source`], [`diagnostic`]: what templates compute with, the input, and what is said about it.
 //! - [`gotemplate`]: Go's text/template. [`sprig`]: the functions charts call. [`helm`]: charts, rendered as Helm renders them.
 //! - [`file`], [`settings`], [`service`], [`release`], [`rendered`], [`layout`]: the walk.
-//! - [`difference`]: what two states of `_gen` mean to a cluster.
+//! - [`difference`]: what two states of `_gen` mean to a cluster. [`explain`]: where values come from and go.
 //! - [`disk`], [`git`], [`report`], [`cli`]: the shell.
 
 pub mod diagnostic;
@@ -38,6 +38,8 @@ pub mod rendered;
 pub mod layout;
 
 pub mod difference;
+
+pub mod explain;
 
 pub mod disk;
 

@@ -38,7 +38,7 @@ pub const CHARTS: &str = "charts";
 pub const DEFAULT_CHART: &str = "generic";
 
 /// Folder in [`FOLDER`] of what every service inherits; no service can be called so.
-const DEFAULTS: &str = "_defaults";
+pub const DEFAULTS: &str = "_defaults";
 const CONFIG: &str = "config.yaml";
 const VERSION: &str = "version";
 const CHART: &str = "chart";

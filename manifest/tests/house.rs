@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["settings"],
             &["service"],
             &["rendered", "release"],
-            &["difference", "layout"],
+            &["difference", "explain", "layout"],
             &["lib"],
             &["disk", "git"],
             &["report"],

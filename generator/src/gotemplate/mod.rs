@@ -32,10 +32,12 @@ mod number;
 mod origin;
 mod parse;
 pub mod print;
+mod reads;
 mod set;
 
 pub use error::{Called, ExecError, Level, ParseError};
 pub use exec::{Executor, Limits, MissingKey, Options, Rendered};
 pub use function::{Body, Call, Execution, Finish, Function, FunctionError, Preamble, Run, Stage};
 pub use origin::Origins;
+pub use reads::{Part, Read, reads};
 pub use set::{Functions, Parsed, Source, Template, TemplateSet};

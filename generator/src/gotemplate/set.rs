@@ -72,6 +72,11 @@ impl Template {
         print_node(&self.body, node, self.source.text.as_bytes())
     }
 
+    /// Returns what stands in it.
+    pub(super) fn body(&self) -> &List {
+        &self.body
+    }
+
     /// Reports whether there is nothing but space and comments.
     pub fn is_empty(&self) -> bool {
         self.empty

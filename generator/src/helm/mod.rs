@@ -12,6 +12,7 @@ mod objects;
 mod package;
 mod path_match;
 mod provenance;
+mod reads;
 mod render;
 mod schema;
 pub mod stream;
@@ -30,6 +31,7 @@ use crate::gotemplate::{Functions, Origins};
 use crate::source::SourceTree;
 use package::Package;
 pub use provenance::{Provenance, Set, Setter};
+pub use reads::ValueRead;
 use render::Prepared;
 
 /// A chart with its subcharts. `Send + Sync`; one chart serves any number of concurrent renders.

@@ -21,7 +21,7 @@ use crate::value::{Map, Str, Value};
 /// The name of the set of all templates, which Helm's error messages show.
 const SET: &str = "gotpl";
 /// Templates with this end are notes for people, not manifests.
-const NOTES: &str = "NOTES.txt";
+pub(super) const NOTES: &str = "NOTES.txt";
 
 /// Returns the functions templates may call.
 pub(super) fn functions() -> Arc<Functions> {
@@ -31,17 +31,17 @@ pub(super) fn functions() -> Arc<Functions> {
 /// The templates of the charts that take part, in Helm's order.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    set: Arc<TemplateSet>,
+    pub(super) set: Arc<TemplateSet>,
     /// Repository path of a template, by its name.
-    files: Arc<BTreeMap<String, String>>,
+    pub(super) files: Arc<BTreeMap<String, String>>,
 }
 
 /// A template to be executed.
-struct Template<'c> {
-    name: String,
+pub(super) struct Template<'c> {
+    pub(super) name: String,
     file: &'c File,
     /// Path of the chart in the tree, which says what the template sees.
-    chart: String,
+    pub(super) chart: String,
     /// Repository path.
     path: String,
 }
@@ -72,6 +72,18 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
     templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
     let prepared = chart.prepared(&templates)?;
     execute(&prepared, &templates, &dots, options, chart, &root)
+}
+
+/// Returns the templates of the charts that take part in a release, parsed.
+pub(super) fn prepare<'c>(
+    chart: &'c Chart,
+    request: &Request,
+) -> Result<(Arc<Prepared>, Vec<Template<'c>>), Diagnostics> {
+    let (root, user) = settle(chart, request)?;
+    let mut templates = Vec::new();
+    collect(&root, root.name(), Some(user), true, (&Value::Nil, &Value::Nil), &mut templates, &mut BTreeMap::new());
+    templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
+    Ok((chart.prepared(&templates)?, templates))
 }
 
 fn chart_place(chart: &Chart) -> Place {
