@@ -5,8 +5,13 @@
 //! writes to the disk, and only after everything it was asked for turned out right.
 
 mod check;
+mod completions;
 mod diff;
 mod explain;
+mod hook;
+mod index;
+mod new;
+mod rbac;
 mod render;
 mod repository;
 mod validate;
@@ -73,6 +78,16 @@ enum Command {
     Diff(diff::Arguments),
     /// Says where the values of a service come from: the line that set each, what that overrides, and the template lines that read it
     Explain(explain::Arguments),
+    /// Asks something of _gen alone, without the sources
+    Index(index::Arguments),
+    /// Says what syncd must be allowed to do in an environment: roles and bindings, as YAML, for exactly the kinds and namespaces in _gen
+    Rbac(rbac::Arguments),
+    /// Makes a service or an environment that renders; writes new files only
+    New(new::Arguments),
+    /// Makes git check _gen before every commit
+    Hook(hook::Arguments),
+    /// Writes what a shell has to know to complete command lines
+    Completions(completions::Arguments),
 }
 
 impl Command {
@@ -83,6 +98,11 @@ impl Command {
             Command::Validate(arguments) => validate::run(arguments, shared),
             Command::Diff(arguments) => diff::run(arguments, shared),
             Command::Explain(arguments) => explain::run(arguments, shared),
+            Command::Index(arguments) => index::run(arguments, shared),
+            Command::Rbac(arguments) => rbac::run(arguments, shared),
+            Command::New(arguments) => new::run(arguments, shared),
+            Command::Hook(arguments) => hook::run(arguments, shared),
+            Command::Completions(arguments) => completions::run(arguments),
         }
     }
 }

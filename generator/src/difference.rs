@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::index::{Entry, Index, ROOT};
 use manifest::object::{Manifest, ObjectRef};
-use manifest::yaml::{self, DuplicateKeys};
+use manifest::yaml;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::committed;
+use crate::diagnostic::Diagnostics;
 use crate::source::SourceTree;
 
 mod fields;
@@ -181,14 +182,10 @@ type Owned = BTreeMap<ObjectRef, (String, Manifest)>;
 
 impl<'t> Side<'t> {
     fn read(tree: &'t SourceTree, name: &str, which: &'t str, diagnostics: &mut Diagnostics) -> Self {
-        let path = Index::path(name);
-        let entries = match tree.get(&path).map(|bytes| Index::parse(bytes, name)) {
-            None => BTreeMap::new(),
-            Some(Ok(index)) => index.services,
-            Some(Err(error)) => {
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                let message = format!("the index {which} cannot be read: {error}{cause}");
-                diagnostics.push(unreadable(message).at(Place::file(path)));
+        let entries = match committed::index(tree, name, which) {
+            Ok(index) => index.map(|index| index.services).unwrap_or_default(),
+            Err(diagnostic) => {
+                diagnostics.push(*diagnostic);
                 BTreeMap::new()
             }
         };
@@ -204,7 +201,7 @@ impl<'t> Side<'t> {
         for service in services {
             let Some(bytes) = self.text(environment, service) else { continue };
             let path = Index::resources_path(environment, service);
-            match manifests(&path, bytes, self.which) {
+            match committed::manifests(&path, bytes, self.which) {
                 Ok(manifests) => {
                     for manifest in manifests {
                         owned.entry(manifest.id.clone()).or_insert_with(|| ((*service).to_owned(), manifest));
@@ -215,35 +212,6 @@ impl<'t> Side<'t> {
         }
         owned
     }
-}
-
-fn unreadable(message: String) -> Diagnostic {
-    Diagnostic::error("unreadable-gen", message)
-        .hint("`generator render` writes _gen anew, also after a conflicting merge")
-}
-
-/// Reads a `resources.yaml`. `which` says of which state it is.
-///
-/// # Errors
-/// Text that is not what `render` writes: not YAML, not objects.
-fn manifests(path: &str, bytes: &[u8], which: &str) -> Result<Vec<Manifest>, Box<Diagnostic>> {
-    let settings = yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, ..yaml::Settings::default() };
-    let fail = |message: String, place: Place| {
-        Box::new(unreadable(format!("the manifests {which} cannot be read: {message}")).at(place))
-    };
-    let text = std::str::from_utf8(bytes).map_err(|_| fail("not UTF-8 text".to_owned(), Place::file(path)))?;
-    let documents = yaml::read(text, &settings)
-        .map_err(|error| fail(error.message, Place::at(path, error.at.line, error.at.column)))?;
-    let documents = documents.into_iter().filter(|document| !document.value.is_null());
-    documents
-        .map(|document| {
-            let start = document.start;
-            Manifest::from_value(document.value).map_err(|errors| {
-                let message = errors.into_iter().next().map_or_else(String::new, |error| error.message);
-                fail(message, Place::at(path, start.line, start.column))
-            })
-        })
-        .collect()
 }
 
 fn compare(name: &str, sides: &[Side<'_>; 2], scope: &Scope, diagnostics: &mut Diagnostics) -> Environment {

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use manifest::index::ROOT;
@@ -251,6 +251,67 @@ pub fn read_generated(root: &Path) -> Result<Committed, DiskError> {
     }
     committed.foreign.sort_unstable();
     Ok(committed)
+}
+
+/// Adds files to the repository in `root`, and puts others in the place of those that are there: all of them, or none of the new ones.
+///
+/// # Errors
+/// [`DiskError::Io`], also where a new file is there already; then what was added so far is removed again.
+pub fn add(root: &Path, new: &BTreeMap<String, String>, changed: &BTreeMap<String, String>) -> Result<(), DiskError> {
+    let mut added: Vec<PathBuf> = Vec::new();
+    let result = new.iter().try_for_each(|(path, text)| {
+        let path = root.join(path);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).at("make", folder)?;
+        }
+        let mut file = File::create_new(&path).at("make", &path)?;
+        added.push(path.clone());
+        file.write_all(text.as_bytes()).at("write", &path)
+    });
+    let result = result.and_then(|()| {
+        changed.iter().try_for_each(|(path, text)| {
+            let (path, beside) = (root.join(path), root.join(format!("{path}.new")));
+            fs::write(&beside, text).at("write", &beside)?;
+            fs::rename(&beside, &path).at("replace", &path)
+        })
+    });
+    if result.is_err() {
+        for path in &added {
+            fs::remove_file(path).at("remove", path)?;
+        }
+    }
+    result
+}
+
+/// Reads a script that may not be there; bytes that are no text are replaced.
+///
+/// # Errors
+/// [`DiskError::Io`].
+pub fn read_script(path: &Path) -> Result<Option<String>, DiskError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+/// Writes a script that can be run, or removes it where there is no text.
+///
+/// # Errors
+/// [`DiskError::Io`].
+pub fn write_script(path: &Path, text: Option<&str>) -> Result<(), DiskError> {
+    let Some(text) = text else { return fs::remove_file(path).at("remove", path) };
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).at("make", folder)?;
+    }
+    fs::write(path, text).at("write", path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).at("read", path)?.permissions().mode() | 0o111;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).at("make executable", path)?;
+    }
+    Ok(())
 }
 
 /// The right to replace `_gen`. One process at a time has it, from before it reads `_gen` until it has replaced it.

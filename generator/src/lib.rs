@@ -14,6 +14,8 @@
 //! - [`gotemplate`]: Go's text/template. [`sprig`]: the functions charts call. [`helm`]: charts, rendered as Helm renders them.
 //! - [`file`], [`settings`], [`service`], [`release`], [`rendered`], [`layout`]: the walk.
 //! - [`difference`]: what two states of `_gen` mean to a cluster. [`explain`]: where values come from and go.
+//! - [`committed`], [`integrity`], [`rbac`]: `_gen` read back, held against its indexes, and what `syncd` must be allowed for it.
+//! - [`scaffold`], [`hook`]: new services and environments, and the hook that keeps `_gen` current.
 //! - [`disk`], [`git`], [`report`], [`cli`]: the shell.
 
 pub mod diagnostic;
@@ -37,9 +39,19 @@ pub mod rendered;
 
 pub mod layout;
 
+pub mod committed;
+
 pub mod difference;
 
 pub mod explain;
+
+pub mod integrity;
+
+pub mod rbac;
+
+pub mod scaffold;
+
+pub mod hook;
 
 pub mod disk;
 

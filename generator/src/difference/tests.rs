@@ -210,7 +210,7 @@ fn what_git_left_of_a_merge_is_said_with_its_place() {
         between(&torn, &good, &Scope::default(), ["in the working tree", "as rendered"]).expect_err("unreadable");
     let lines: Vec<String> = wrong.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
-    _gen/e/index.json: error[unreadable-gen]: the index in the working tree cannot be read: not an index: key must be a string at line 2 column 1
+    _gen/e/index.json:2:1: error[unreadable-gen]: the index in the working tree cannot be read: not an index: key must be a string at line 2 column 1
     _gen/e/s/resources.yaml:14:1: error[unreadable-gen]: the manifests in the working tree cannot be read: expected `:` after this key; check the indentation, and quote text of several lines
     ");
 }
