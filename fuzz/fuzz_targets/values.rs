@@ -1,0 +1,7 @@
+//! Bytes through the door `values`, see `generator/tests/fuzzed`.
+#![no_main]
+
+#[path = "../../generator/tests/fuzzed/mod.rs"]
+mod fuzzed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzzed::values(bytes));
