@@ -107,7 +107,14 @@ pub fn text<'t>(path: &str, bytes: &'t [u8]) -> Result<&'t str, Diagnostics> {
 pub fn document(path: &str, text: &str) -> Result<Option<Document>, Diagnostics> {
     let settings = yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, marks: true, ..yaml::Settings::default() };
     let documents = yaml::read(text, &settings).map_err(|error| {
-        Diagnostic::error("invalid-yaml", error.message).at(Place::at(path, error.at.line, error.at.column))
+        let diagnostic =
+            Diagnostic::error("invalid-yaml", error.message).at(Place::at(path, error.at.line, error.at.column));
+        let has_conflict = text.lines().any(|line| line.starts_with("<<<<<<< "));
+        if has_conflict {
+            diagnostic.hint("a merge left its marks in this file: resolve the conflict")
+        } else {
+            diagnostic
+        }
     })?;
     let mut documents = documents.into_iter().filter(|document| !document.value.is_null());
     let Some(document) = documents.next() else { return Ok(None) };

@@ -127,7 +127,7 @@ fn a_failure_in_a_text_of_the_values_is_shown_where_it_was_used() {
 fn a_required_value_names_its_message_and_hint() {
     let text = "image: {{ required \"image is needed\" .Values.image }}\n";
     insta::assert_snapshot!(report(text, &serde_json::json!({"Values": {}})), @r#"
-    error[required]: required: image is needed
+    error[required]: image is needed
      --> charts/app/templates/t.yaml:1:11
       |
     1 | image: {{ required "image is needed" .Values.image }}

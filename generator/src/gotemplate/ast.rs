@@ -244,6 +244,73 @@ impl Finder<'_> {
     }
 }
 
+/// Returns the fields and variables that a node reads: itself, or the arguments of the function it is, what is piped into it included.
+pub(super) fn operands_at(body: &[Node], node: NodeRef) -> Vec<(NodeRef, String)> {
+    let mut found = Vec::new();
+    operands_in_list(body, node, &mut found);
+    found
+}
+
+fn operands_in_list(list: &[Node], node: NodeRef, found: &mut Vec<(NodeRef, String)>) {
+    for item in list {
+        match item {
+            Node::Text { .. } | Node::Break | Node::Continue => {}
+            Node::Action { pipe, .. } => operands_in_pipe(pipe, node, found),
+            Node::Branch(branch) => {
+                for arm in &branch.arms {
+                    operands_in_pipe(&arm.pipe, node, found);
+                    operands_in_list(&arm.body, node, found);
+                }
+                branch.otherwise.iter().for_each(|list| operands_in_list(list, node, found));
+            }
+            Node::Range { pipe, body, otherwise, .. } => {
+                operands_in_pipe(pipe, node, found);
+                operands_in_list(body, node, found);
+                otherwise.iter().for_each(|list| operands_in_list(list, node, found));
+            }
+            Node::Template { pipe, .. } => pipe.iter().for_each(|pipe| operands_in_pipe(pipe, node, found)),
+        }
+    }
+}
+
+fn operands_in_pipe(pipe: &Pipe, node: NodeRef, found: &mut Vec<(NodeRef, String)>) {
+    let mut add = |operand: &Operand| {
+        let is_read = matches!(operand.term, Term::Field(_) | Term::Variable { .. } | Term::Dot);
+        if is_read && found.iter().all(|(known, _)| *known != operand.node()) {
+            found.push((operand.node(), operand.to_string()));
+        }
+    };
+    for (stage, command) in pipe.commands.iter().enumerate() {
+        let is_function = matches!(command.args[0].term, Term::Function { .. });
+        let is_meant = NodeRef::new(NodeKind::Command, command.pos) == node || command.args[0].node() == node;
+        if is_function && is_meant {
+            command.args[1..].iter().for_each(&mut add);
+        }
+        let at_literal = || {
+            command.args[1..].iter().any(|operand| {
+                operand.node() == node && matches!(operand.term, Term::Bool(_) | Term::Number(_) | Term::String { .. })
+            })
+        };
+        if is_function
+            && (is_meant || at_literal())
+            && let Some(Command { args, .. }) = stage.checked_sub(1).map(|before| &pipe.commands[before])
+            && let [only] = &args[..]
+        {
+            add(only);
+        }
+        command.args.iter().filter(|operand| operand.node() == node).for_each(&mut add);
+    }
+    for operand in pipe.commands.iter().flat_map(|command| &command.args) {
+        let mut inner = operand;
+        while let Term::Chain { of, .. } = &inner.term {
+            inner = of;
+        }
+        if let Term::Pipe(pipe) = &inner.term {
+            operands_in_pipe(pipe, node, found);
+        }
+    }
+}
+
 /// A node together with the source its text lies in.
 struct Shown<'a> {
     node: &'a Node,

@@ -47,13 +47,32 @@ impl ParseError {
 
     /// Returns the diagnostic; `file` gives the repository path of a template name, `None` where it is no file.
     pub fn diagnostic(&self, file: &dyn Fn(&str) -> Option<String>) -> Diagnostic {
-        let diagnostic = Diagnostic { hint: self.hint.clone(), ..Diagnostic::error(self.code, self.message.clone()) };
+        let hint = self.hint.clone().or_else(|| syntax_hint(&self.message).map(str::to_owned));
+        let diagnostic = Diagnostic { hint, ..Diagnostic::error(self.code, self.message.clone()) };
         match place(&self.source, self.start, self.end, file) {
             Some(place) => diagnostic.at(place),
             None => diagnostic,
         }
     }
 }
+
+/// Returns what is most often behind a message of the parser.
+fn syntax_hint(message: &str) -> Option<&'static str> {
+    Some(match message {
+        "unexpected EOF" => "an `if`, `with`, `range`, `define` or `block` above has no `{{ end }}`",
+        "unexpected {{end}}" => "there is an `{{ end }}` too many, or what it ends is missing",
+        "unexpected {{else}}" => "there is no `if`, `with` or `range` for this `else`",
+        "unterminated quoted string" => "close the string with `\"` within its action",
+        message if message.starts_with("unexpected \"}\"") => "an action ends with `}}`",
+        message if message.starts_with("missing value for") => {
+            "write what it tests, such as `{{ if .Values.enabled }}`"
+        }
+        _ => return None,
+    })
+}
+
+/// Functions whose message is that of the author of the chart.
+const SPEAKING: [&str; 2] = ["fail", "required"];
 
 /// Go's message: `template: NAME:LINE: TEXT`.
 impl fmt::Display for ParseError {
@@ -75,6 +94,23 @@ pub struct ExecError {
     pub code: &'static str,
     /// What to do about it.
     pub hint: Option<String>,
+    /// The values that the failing action read, where it is known where they come from.
+    pub involved: Vec<Involved>,
+}
+
+/// A value that a failing action read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Involved {
+    /// As the template writes it, such as `.Values.image.tag`.
+    pub written: String,
+    /// Keys and list indices from the data given to the execution.
+    pub path: Vec<String>,
+    /// How many parts of the path are there.
+    pub reached: usize,
+    /// A key that is there and much like the first that is not.
+    pub meant: Option<String>,
+    /// The type of what was reached last, nil where there is no value at the end of the path.
+    pub found: &'static str,
 }
 
 /// One template on the way to a failure.
@@ -90,6 +126,8 @@ pub struct Level {
     pub node: String,
     /// What this level says about what lies inside it.
     pub call: Called,
+    /// Where in the data of the execution the text comes from that this level gave to a function such as `tpl`.
+    pub text: Option<Vec<String>>,
 }
 
 /// How a level came to the failure inside it.
@@ -126,7 +164,10 @@ impl ExecError {
     /// callers as trace. `file` gives the repository path of a template name, `None` where it is no file.
     pub fn diagnostic(&self, file: &dyn Fn(&str) -> Option<String>) -> Diagnostic {
         let mut message = match self.levels.first().map(|level| &level.call) {
-            Some(Called::FailedIn(function)) => format!("{function}: {}", self.message),
+            // The author of the chart speaks: nothing stands before that.
+            Some(Called::FailedIn(function)) if !SPEAKING.contains(&function.as_str()) => {
+                format!("{function}: {}", self.message)
+            }
             _ => self.message.clone(),
         };
         if let [inner, outer, ..] = &self.levels[..]

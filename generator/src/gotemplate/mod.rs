@@ -35,7 +35,7 @@ pub mod print;
 mod reads;
 mod set;
 
-pub use error::{Called, ExecError, Level, ParseError};
+pub use error::{Called, ExecError, Involved, Level, ParseError};
 pub use exec::{Executor, Limits, MissingKey, Options, Rendered};
 pub use function::{Body, Call, Execution, Finish, Function, FunctionError, Preamble, Run, Stage};
 pub use origin::Origins;

@@ -3,7 +3,7 @@
 //! A text is parsed once, into [`Parsed`]; sets are put together from parsed texts and shared between threads. Who is
 //! added later wins, except that an empty definition never replaces one; the order is the caller's business.
 
-use super::ast::{List, NodeRef, print_node};
+use super::ast::{List, NodeRef, operands_at, print_node};
 use super::builtins;
 use super::code::Code;
 use super::compile::compile;
@@ -75,6 +75,11 @@ impl Template {
     /// Returns what stands in it.
     pub(super) fn body(&self) -> &List {
         &self.body
+    }
+
+    /// Returns the fields and variables that the action at a node reads, and how they are written.
+    pub(super) fn operands_at(&self, node: NodeRef) -> Vec<(NodeRef, String)> {
+        operands_at(&self.body, node)
     }
 
     /// Reports whether there is nothing but space and comments.

@@ -5,6 +5,7 @@
 //! Invariant: the same chart and the same [`Request`] give the same [`Rendered`], whatever the thread or the order of rendering.
 
 mod archive;
+mod blame;
 mod glob;
 mod ignore;
 mod metadata;

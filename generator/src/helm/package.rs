@@ -122,7 +122,8 @@ fn read_subchart(
     match archive::unpack(&file.content) {
         Ok(files) => read(&below, files, depth, diagnostics),
         Err(error) => {
-            diagnostics.push(Diagnostic::error("bad-archive", error.to_string()).at(Place::file(below)));
+            let hint = "pack it with `helm package`, or unpack it into a folder of `charts`";
+            diagnostics.push(Diagnostic::error("bad-archive", error.to_string()).at(Place::file(below)).hint(hint));
             None
         }
     }
@@ -212,7 +213,12 @@ impl Reader<'_> {
         let file = self.place(path);
         let place =
             position.map_or_else(|| Place::file(file.clone()), |at| Place::at(file.clone(), at.line, at.column));
-        self.diagnostics.push(Diagnostic::error("bad-chart", misfit.message.clone()).at(place));
+        let hint = if misfit.message.contains("version") {
+            "write `version: 1.0.0`: three numbers, and perhaps `-` and more"
+        } else {
+            "a chart says at least `apiVersion: v2`, `name` and `version`"
+        };
+        self.diagnostics.push(Diagnostic::error("bad-chart", misfit.message.clone()).at(place).hint(hint));
     }
 
     fn validate(&mut self, metadata: &mut Metadata) {
@@ -279,7 +285,8 @@ pub(super) fn kept<'t>(
         .map_or(String::new(), |(_, content)| String::from_utf8_lossy(content).into_owned());
     let rules = Rules::parse(&text).map_err(|bad| {
         let place = Place::at(format!("{folder}/{IGNORE}"), bad.line, 1);
-        Diagnostics::from(Diagnostic::error("bad-helmignore", bad.message).at(place))
+        let hint = "one pattern a line, such as `*.md` or `docs/`; `!` before it keeps what it matches";
+        Diagnostics::from(Diagnostic::error("bad-helmignore", bad.message).at(place).hint(hint))
     })?;
     let kept = all.into_iter().filter(|(path, _)| !rules.ignore(path));
     let mut files: Vec<File> =

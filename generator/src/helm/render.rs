@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use manifest::yaml::Position;
 
+use super::blame;
 use super::objects;
 use super::package::{File, Package};
 use super::tree::Node;
@@ -56,7 +57,10 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
         let version = &kube_version.version;
         let message =
             format!("chart requires kubeVersion: {constraint} which is incompatible with Kubernetes {version}");
-        return Err(Diagnostic::error("kubernetes-version", message).at(chart_place(chart)).into());
+        return Err(Diagnostic::error("kubernetes-version", message)
+            .at(chart_place(chart))
+            .hint("`kubernetesVersion` in generator.yaml says which version to render for")
+            .into());
     }
     let (root, user) = settle(chart, request)?;
     let mut diagnostics = Diagnostics::new();
@@ -71,7 +75,7 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
     collect(&root, root.name(), Some(user), true, (&release, &capabilities), &mut templates, &mut dots);
     templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
     let prepared = chart.prepared(&templates)?;
-    execute(&prepared, &templates, &dots, options, chart, &root)
+    execute(&prepared, &templates, &dots, options, (chart, request), &root)
 }
 
 /// Returns the templates of the charts that take part in a release, parsed.
@@ -273,14 +277,13 @@ fn execute(
     templates: &[Template<'_>],
     dots: &BTreeMap<String, Map>,
     options: &Options,
-    chart: &Chart,
+    (chart, request): (&Chart, &Request),
     root: &Node<'_>,
 ) -> Result<Rendered, Diagnostics> {
     let mut host = Host::new(options.allow_nondeterministic);
     let engine_options = gotemplate::Options { origins: true, ..gotemplate::Options::default() };
     let mut executor = Executor::new(Arc::clone(&prepared.set), &mut host, engine_options);
     let mut rendered = Rendered { files: Vec::new(), crds: crds(root), notes: None };
-    let file_of = |name: &str| prepared.files.get(name).cloned();
     for template in templates {
         let base = template.name.rsplit('/').next().unwrap_or(&template.name);
         if base.starts_with('_') {
@@ -291,9 +294,9 @@ fn execute(
         about.insert("Name", Value::from(template.name.as_str()));
         about.insert("BasePath", Value::from(format!("{}/templates", template.chart)));
         dot.insert("Template", Value::Map(about.retyped(&VALUES)));
-        let mut output = executor
-            .execute(&template.name, Value::Map(dot.retyped(&VALUES)))
-            .map_err(|error| Diagnostics::from(error.diagnostic(&file_of)))?;
+        let mut output = executor.execute(&template.name, Value::Map(dot.retyped(&VALUES))).map_err(|error| {
+            Diagnostics::from(blame::diagnostic(&error, &prepared.files, &template.chart, (chart, request)))
+        })?;
         output.remove("<no value>");
         let text = match output.text.into_string() {
             Ok(text) => text,

@@ -49,6 +49,11 @@ impl Str {
         }
     }
 
+    /// Reports whether both are the same storage, not only the same text.
+    pub fn same(&self, other: &Str) -> bool {
+        std::ptr::eq(self.as_bytes(), other.as_bytes())
+    }
+
     /// Returns the length in bytes, as Go's `len` does.
     pub fn len(&self) -> usize {
         self.as_bytes().len()

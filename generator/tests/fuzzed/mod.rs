@@ -126,7 +126,7 @@ pub fn archive(bytes: &[u8]) {
     tree.insert("chart/charts/sub.tgz", packed.finish().expect("into memory"));
     tree.insert("chart/charts/raw.tgz", bytes);
     let _ = helm::load(&tree, "chart");
-    let files: SourceTree = tree.iter().filter(|(path, _)| !path.ends_with("raw.tgz")).map(|(p, c)| (p, c)).collect();
+    let files: SourceTree = tree.iter().filter(|(path, _)| !path.ends_with("raw.tgz")).collect();
     render(&files, Vec::new());
 }
 

@@ -38,7 +38,8 @@ impl Machine<'_> {
             })?,
             value => wanted.assign(value).map_err(|value| {
                 let message = format!("wrong type for value; expected {wanted}; got {}", value.type_name());
-                Failure::new(message).code("wrong-type")
+                let hint = type_hint(&wanted.to_string(), value.type_name());
+                Failure::new(message).code("wrong-type").hint(hint)
             })?,
         };
         Ok(())
@@ -157,4 +158,25 @@ impl Machine<'_> {
 
 fn nil_hint() -> Option<String> {
     Some("the value is not set: set it, or guard its use with `if` or `default`".to_owned())
+}
+
+/// Says how to make the one type of the other.
+fn type_hint(wanted: &str, got: &str) -> Option<String> {
+    let is_number = |name: &str| matches!(name, "int" | "int64" | "float64");
+    let hint = match (wanted, got) {
+        ("string", "bool" | "float64" | "int" | "int64") => {
+            "a text is wanted: write the value in quotes where it is set, or convert it with `toString`"
+        }
+        ("string", "map[string]interface {}" | "[]interface {}") => {
+            "a text is wanted: take one of its entries, or make text of all of it with `toYaml` or `toJson`"
+        }
+        (number, "string") if is_number(number) => {
+            "a number is wanted: write the value without quotes where it is set, or convert it with `int`"
+        }
+        (number, other) if is_number(number) && is_number(other) => "convert it with `int`, `int64` or `float64`",
+        ("map[string]interface {}", _) => "a map is wanted: `key: value` lines, one level deeper",
+        ("[]interface {}", _) => "a list is wanted: `- item` lines, or make one with `list`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }

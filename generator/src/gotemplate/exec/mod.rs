@@ -7,6 +7,7 @@
 
 mod call;
 mod field;
+mod involved;
 mod range;
 mod rendered;
 mod step;
@@ -17,7 +18,7 @@ use range::Iteration;
 
 use crate::gotemplate::ast::{NodeKind, NodeRef};
 use crate::gotemplate::error::{Called, ExecError, Level};
-use crate::gotemplate::function::{Call, Execution, Function, FunctionError, Stage};
+use crate::gotemplate::function::{Call, Execution, Function, FunctionError, Run, Stage};
 use crate::gotemplate::limits::{EXECUTION_DEPTH_MAX, OUTPUT_BYTES_MAX, STEPS_MAX, TRACE_LEVELS_MAX};
 use crate::gotemplate::origin::Origins;
 use crate::gotemplate::print;
@@ -126,7 +127,13 @@ impl<'h> Executor<'h> {
 
 fn no_template(set: &TemplateSet, name: &str) -> ExecError {
     let message = missing_template(set, name);
-    ExecError { levels: Vec::new(), message, code: "unknown-template", hint: suggestion(set, name) }
+    ExecError {
+        levels: Vec::new(),
+        message,
+        code: "unknown-template",
+        hint: suggestion(set, name),
+        involved: Vec::new(),
+    }
 }
 
 /// Go's words for a template that `include` does not find.
@@ -380,6 +387,7 @@ impl Machine<'_> {
             pos: at.pos(),
             node: template.print_node(at),
             call,
+            text: None,
         };
         let own = match failure.function {
             None => Called::Failed,
@@ -405,9 +413,14 @@ impl Machine<'_> {
                 }
             };
             let at = frame.function.as_ref().map_or(frame.at, |running| running.node);
-            levels.push(level(&frame.template, at, call));
+            let text = frame.function.as_ref().and_then(|running| match &running.execution.template {
+                Run::Text { text, .. } => self.text_path(text),
+                Run::Named(_) => None,
+            });
+            levels.push(Level { text, ..level(&frame.template, at, call) });
         }
-        ExecError { levels, message: failure.message, code: failure.code, hint }
+        let involved = self.involved(template);
+        ExecError { levels, message: failure.message, code: failure.code, hint, involved }
     }
 
     fn push(&mut self, value: Value) {

@@ -9,7 +9,7 @@ use crate::gotemplate::code::{Code, Op};
 use crate::gotemplate::function::FunctionError;
 use crate::gotemplate::print;
 use crate::gotemplate::set::Template;
-use crate::value::{Str, Value};
+use crate::value::{Str, Type, Value};
 
 impl Machine<'_> {
     /// Runs instructions until the template ends or another one is to be executed.
@@ -137,7 +137,11 @@ impl Machine<'_> {
     /// Fields of what was computed, methods with arguments, nil, variables declared in passing.
     fn operate_rarely(&mut self, code: &Code, op: Op) -> Step<()> {
         match op {
-            Op::Fail { message } => return Err(Failure::new(code.messages[message as usize].clone())),
+            Op::Fail { message } => {
+                let message = code.messages[message as usize].clone();
+                let hint = self.takes(&message);
+                return Err(Failure::new(message).hint(hint));
+            }
             Op::Nil { node } => self.give(node, Value::Nil, false),
             Op::TypedNil { node, of } => self.give(node, code.types[of as usize].nil().unwrap_or_default(), false),
             Op::PathFromTop { node, path } => {
@@ -199,6 +203,17 @@ impl Machine<'_> {
             other => unreachable!("{other:?} is an instruction of the flow"),
         }
         Ok(())
+    }
+
+    /// Returns what a function takes, where a message says that it was given too little or too much.
+    fn takes(&self, message: &str) -> Option<String> {
+        let name = message.strip_prefix("wrong number of args for ")?.split(':').next()?;
+        let (function, _) = self.set.functions().find(name)?;
+        let word = |of: &Type| if matches!(of, Type::Any) { "anything".to_owned() } else { of.to_string() };
+        let params = function.params.iter().map(word);
+        let rest = function.variadic.map(|of| format!("and any number more of {}", word(&of)));
+        let all: Vec<String> = params.chain(rest).collect();
+        Some(format!("`{name}` takes {}; a value that is piped in comes last", all.join(", ")))
     }
 
     /// Pushes a value and makes its node the current one.
