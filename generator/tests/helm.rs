@@ -5,6 +5,8 @@
 //! for the same reason. The form of the files is described in `conformance/helm/cmd/charts`.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data")]
 
+mod request;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -12,11 +14,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use generator::diagnostic::Diagnostics;
 use generator::helm::stream::{self, Selection};
-use generator::helm::strvals::{self, Notation};
-use generator::helm::{self, Capabilities, Layer, Options, Request, Setter};
+use generator::helm::{self, Options, Request, Setter};
 use generator::source::SourceTree;
-use manifest::yaml::{self, DuplicateKeys};
 use regex::Regex;
+use request::{flag, strings};
 use serde_json::Value;
 
 /// One chart, its values files and its renders.
@@ -99,52 +100,9 @@ fn pack(files: &[(String, String)]) -> Vec<u8> {
     archive.into_inner().and_then(GzEncoder::finish).expect("an archive")
 }
 
-fn strings(options: &Value, key: &str) -> Vec<String> {
-    let items = options.get(key).and_then(Value::as_array).into_iter().flatten();
-    items.map(|item| item.as_str().expect("text").to_owned()).collect()
-}
-
 fn request(case: &Case, options: &Value) -> Result<Request, String> {
-    let flag = |key: &str| options.get(key).and_then(Value::as_bool).unwrap_or_default();
-    let text = |key: &str, default: &str| options.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
-    let mut layers = Vec::new();
-    for file in strings(options, "layers") {
-        let settings =
-            yaml::Settings { marks: true, duplicate_keys: DuplicateKeys::LastWins, ..yaml::Settings::default() };
-        for document in yaml::read(&case.layers[&file], &settings).map_err(|error| error.to_string())? {
-            layers.push(Layer { file: file.clone(), value: document.value, marks: document.marks });
-        }
-    }
-    let notations = [
-        ("setJSON", Notation::Json),
-        ("set", Notation::Typed),
-        ("setString", Notation::Text),
-        ("setLiteral", Notation::Literal),
-    ];
-    let mut set = Vec::new();
-    for (key, notation) in notations {
-        for line in strings(options, key) {
-            if notation == Notation::Json && line.starts_with('{') {
-                let value = serde_json::from_str(&line).expect("an object");
-                layers.push(Layer { file: "--set-json".to_owned(), value, ..Layer::default() });
-            } else {
-                set.extend(strvals::parse(&line, notation).map_err(|error| error.to_string())?);
-            }
-        }
-    }
-    let default = Capabilities::default();
-    let capabilities = Capabilities {
-        kube_version: text("kubeVersion", &default.kube_version),
-        api_versions: strings(options, "apiVersions"),
-    };
-    Ok(Request {
-        release_name: text("name", "release-name"),
-        namespace: text("namespace", "default"),
-        layers,
-        set,
-        capabilities,
-        is_upgrade: flag("isUpgrade"),
-    })
+    let layers = strings(options, "layers").into_iter().map(|file| (file.clone(), case.layers[&file].clone()));
+    request::request(options, &layers.collect::<Vec<_>>())
 }
 
 fn messages(wrong: &Diagnostics) -> String {
@@ -156,7 +114,7 @@ fn render(case: &Case, options: &Value) -> Result<(String, BTreeMap<String, Stri
     let request = request(case, options)?;
     let chart = helm::load(&case.tree, "chart").map_err(|wrong| messages(&wrong))?;
     let rendered = helm::render(&chart, &request, &Options::default()).map_err(|wrong| messages(&wrong))?;
-    let flag = |key: &str| options.get(key).and_then(Value::as_bool).unwrap_or_default();
+    let flag = |key: &str| flag(options, key);
     let selection =
         Selection { include_crds: flag("includeCRDs"), no_hooks: flag("noHooks"), skip_tests: flag("skipTests") };
     let mut stream = stream::template_output(&rendered, &selection).map_err(|wrong| wrong.to_string())?;

@@ -18,8 +18,23 @@ type grower struct {
 	inside int
 }
 
-func grow(seed uint64) sdk.Request {
+// grow returns the case of a seed, and the name of its kind.
+func grow(seed uint64) (string, sdk.Request) {
 	g := &grower{Rand: rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))}
+	switch g.IntN(10) {
+	case 0, 1, 2, 3:
+		return "calls", g.calls()
+	case 4, 5, 6:
+		return "whole charts", g.whole()
+	case 7, 8:
+		return "documents", g.documents()
+	default:
+		return "loose", g.loose()
+	}
+}
+
+// loose returns a case that knows no types, so that failures of every kind are met.
+func (g *grower) loose() sdk.Request {
 	files := map[string]string{
 		"values.yaml":            g.document(3),
 		"templates/_helpers.tpl": g.helpers(),

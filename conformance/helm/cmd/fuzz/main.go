@@ -17,8 +17,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"regexp"
-	"strings"
 	"time"
 
 	"conformance/helm/internal/sdk"
@@ -28,7 +26,9 @@ func main() {
 	subject := flag.String("subject", "", "the command that renders JSON requests, one a line")
 	seed := flag.Uint64("seed", 1, "the first seed")
 	count := flag.Uint64("count", 20000, "how many cases")
-	shown := flag.Int("show", 20, "how many differences to print in full")
+	shown := flag.Int("differences", 20, "how many differences to print in full")
+	show := flag.Bool("show", false, "print every case in full, with both answers")
+	only := flag.String("kind", "", "only cases of this kind: calls, documents, loose, whole charts")
 	serve := flag.Bool("serve", false, "be the process that renders with Helm")
 	flag.Parse()
 	log.SetFlags(0)
@@ -48,19 +48,32 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	counts, different := map[string]int{}, 0
+	counts, kinds, different, all := map[string]int{}, map[string]*tally{}, 0, uint64(0)
 	for n := *seed; n < *seed+*count; n++ {
-		request := grow(n)
-		answer, err := ours.render(request)
-		if err != nil {
+		kind, request := grow(n)
+		if *only != "" && kind != *only {
+			continue
+		}
+		all++
+		if kinds[kind] == nil {
+			kinds[kind] = &tally{}
+		}
+		kinds[kind].cases++
+		var answer answer
+		if err := ours.render(request, &answer); err != nil {
 			fmt.Fprintf(os.Stderr, "seed %d: ours: %v\n", n, err)
 			os.Exit(2)
 		}
-		theirs, err := helm.render(request)
-		if err != nil {
-			// Some templates send Helm into a loop without an end, or past the end of its stack.
-			counts["Helm died"]++
-			fmt.Printf("seed %d: Helm died\n", n)
+		var theirs sdk.Answer
+		if err := helm.render(request, &theirs); err != nil {
+			// Some templates send Helm into a loop without an end, or past the end of its stack. Ours must fail, and say so.
+			verdict := "Helm died, ours failed"
+			if answer.Error == "" {
+				verdict = "Helm died, ours did not fail"
+				different++
+			}
+			counts[verdict]++
+			fmt.Printf("seed %d: %s: %s\n", n, verdict, answer.Error)
 			if helm, err = start(os.Args[0], "-serve"); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(2)
@@ -69,19 +82,38 @@ func main() {
 		}
 		verdict := compare(theirs, answer)
 		counts[verdict]++
-		if verdict == "rendered equal" || verdict == "failed for the same reason" || verdict == refused {
+		if theirs.Error == "" {
+			kinds[kind].rendered++
+		}
+		if *show {
+			report(n, request, theirs, answer, verdict)
+		}
+		if agrees(verdict) {
 			continue
 		}
 		different++
-		if *shown--; *shown >= 0 {
+		if *shown--; *shown >= 0 && !*show {
 			report(n, request, theirs, answer, verdict)
+		} else {
+			fmt.Printf("seed %d: %s\n", n, verdict)
 		}
 	}
-	fmt.Printf("seeds %d to %d: %v\n", *seed, *seed+*count-1, counts)
+	good := 0
+	for _, kind := range sorted(kinds) {
+		good += kinds[kind].rendered
+		fmt.Printf("%-12s %d cases, %d rendered\n", kind, kinds[kind].cases, kinds[kind].rendered)
+	}
+	for _, verdict := range sorted(counts) {
+		fmt.Printf("%8d %s\n", counts[verdict], verdict)
+	}
+	fmt.Printf("seeds %d to %d: %d cases, %d %% rendered, %d differences\n", *seed, *seed+*count-1, all, uint64(good)*100/max(all, 1), different)
 	if different > 0 {
 		os.Exit(1)
 	}
 }
+
+// tally counts the cases of one kind.
+type tally struct{ cases, rendered int }
 
 // process renders requests, one a line.
 type process struct {
@@ -105,13 +137,13 @@ func start(command string, args ...string) (*process, error) {
 }
 
 // render returns the answer, or an error where the process died or had to be killed.
-func (p *process) render(request sdk.Request) (answer sdk.Answer, err error) {
+func (p *process) render(request sdk.Request, answer any) error {
 	line, err := json.Marshal(request)
 	if err != nil {
-		return
+		return err
 	}
 	if _, err = p.in.Write(append(line, '\n')); err != nil {
-		return
+		return err
 	}
 	late := time.AfterFunc(20*time.Second, func() { p.command.Process.Kill() })
 	line, err = p.out.ReadBytes('\n')
@@ -119,82 +151,37 @@ func (p *process) render(request sdk.Request) (answer sdk.Answer, err error) {
 	if err != nil {
 		p.command.Process.Kill()
 		p.command.Wait()
-		return
+		return err
 	}
-	err = json.Unmarshal(line, &answer)
-	return
+	return json.Unmarshal(line, answer)
 }
 
-// refused is the verdict where a template asks for the present moment or for chance.
-const refused = "refused, being random"
-
-// parsing begins the words of a parser, which are its own, up to the end of the line or of the text that holds them.
-var parsing = regexp.MustCompile("(error converting YAML to JSON: yaml|toml): [^\n]*")
-
-func masked(text string) string { return parsing.ReplaceAllString(text, "$1") }
-
-func compare(theirs, ours sdk.Answer) string {
-	switch {
-	case theirs.Error == "" && ours.Error == "":
-		for name, text := range theirs.Files {
-			if masked(string([]rune(text))) != masked(ours.Files[name]) {
-				return "rendered different"
-			}
-		}
-		return "rendered equal"
-	case strings.Contains(ours.Error, "error[nondeterministic]"):
-		return refused
-	case theirs.Error == "":
-		return "only ours failed"
-	case ours.Error == "":
-		return "only Helm failed"
-	case strings.Contains(ours.Error, cause(theirs.Error)):
-		return "failed for the same reason"
-	default:
-		return "failed for another reason"
-	}
-}
-
-// cause returns what Helm's message says went wrong, without its nesting and places.
-func cause(message string) string {
-	if head, ok := strings.CutPrefix(message, "YAML parse error on "); ok {
-		path, _, _ := strings.Cut(head, ": ")
-		return path
-	}
-	message = strings.TrimSpace(message)
-	for _, head := range []string{"execution error at (", "parse error at ("} {
-		if rest, ok := strings.CutPrefix(message, head); ok {
-			_, message, _ = strings.Cut(rest, "): ")
-			return message
-		}
-	}
-	for _, nesting := range nestings {
-		if at := nesting.FindAllStringIndex(message, -1); at != nil {
-			message = message[at[len(at)-1][1]:]
-		}
-	}
-	return strings.TrimSpace(message)
-}
-
-// nestings are what Helm puts before a cause, from the outside in.
-var nestings = []*regexp.Regexp{
-	regexp.MustCompile(`\n  executing "[^"]*" at <(?s:.*?)>:\n    `),
-	regexp.MustCompile(`template: \S+:\d+:\d+: executing "[^"]*" at <(?s:.*?)>: `),
-	regexp.MustCompile(`error calling \w+:\s+`),
-	regexp.MustCompile(`(?s)^cannot parse template ".*": template: \S+: `),
-}
-
-func report(seed uint64, request sdk.Request, theirs, ours sdk.Answer, verdict string) {
+func report(seed uint64, request sdk.Request, theirs sdk.Answer, ours answer, verdict string) {
 	fmt.Printf("== seed %d: %s\n", seed, verdict)
 	for _, name := range sorted(request.Files) {
 		fmt.Printf("-- %s --\n%s\n", name, request.Files[name])
 	}
+	for i, layer := range request.Layers {
+		fmt.Printf("-- layer %d --\n%s\n", i, layer)
+	}
+	flags := request
+	flags.Files, flags.Layers = nil, nil
+	if data, err := json.Marshal(flags); err == nil {
+		fmt.Printf("-- flags --\n%s\n", data)
+	}
 	if theirs.Error != "" || ours.Error != "" {
 		fmt.Printf("-- helm --\n%s\n-- ours --\n%s\n", theirs.Error, ours.Error)
+		return
 	}
-	for _, name := range sorted(theirs.Files) {
-		if text := string([]rune(theirs.Files[name])); ours.Error == "" && text != ours.Files[name] {
-			fmt.Printf("-- helm: %s --\n%s\n-- ours: %s --\n%s\n", name, text, name, ours.Files[name])
+	texts := map[string][2]string{"the stream": {theirs.Stream, ours.Stream}}
+	for name, text := range theirs.Files {
+		texts[name] = [2]string{text, ours.Files[name]}
+	}
+	for _, name := range sorted(texts) {
+		if text, other := runes(texts[name][0]), texts[name][1]; text != other {
+			fmt.Printf("-- helm: %s --\n%s\n-- ours: %s --\n%s\n", name, text, name, other)
+		} else if verdict == equal {
+			fmt.Printf("-- both: %s --\n%s\n", name, text)
 		}
 	}
 }
