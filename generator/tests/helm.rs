@@ -202,6 +202,16 @@ fn difference(ours: &str, helm: &str) -> String {
     format!("different from line {}:\n  ours\n{}  Helm\n{}", at + 1, some(ours), some(helm))
 }
 
+/// Helm itself dies of this one, so there is nothing to record.
+#[test]
+fn an_import_into_itself_is_an_error() {
+    let text = "-- Chart.yaml --\nname: c\nversion: 0.1.0\ndependencies:\n- name: sub\n  import-values: [data, \
+        {child: exports.data, parent: imported}]\n-- charts/sub/Chart.yaml --\nname: sub\nversion: 0.1.0\n\
+        -- charts/sub/values.yaml --\nexports: {data: {imported: {}}}\n";
+    let wrong = render(&case("endless".to_owned(), text), &Value::Null).expect_err("an error");
+    assert_eq!(wrong, "`import-values` puts `exports.data` of subchart sub into itself, at `imported`");
+}
+
 #[test]
 fn every_chart_renders_as_in_helm() {
     let cases = cases();

@@ -214,6 +214,8 @@ pub struct KubeVersion {
     pub normalized: String,
     major: String,
     minor: String,
+    /// A function has it, without the methods of a pointer.
+    is_copy: bool,
 }
 
 impl KubeVersion {
@@ -233,6 +235,7 @@ impl KubeVersion {
             normalized: format!("v{}", normalized.join(".")),
             major: major.to_string(),
             minor: minor.to_string(),
+            is_copy: false,
         })
     }
 }
@@ -250,10 +253,15 @@ impl Object for KubeVersion {
         ]
     }
 
-    /// As Go prints the struct, the field that templates do not see included.
+    /// The version; of a copy what Go prints of the struct, the field that templates do not see included.
     fn text(&self) -> Option<Str> {
-        let KubeVersion { version, normalized, major, minor } = self;
-        Some(Str::from(format!("{{{version} {normalized} {major} {minor}}}")))
+        let KubeVersion { version, normalized, major, minor, is_copy } = self;
+        let printed = if *is_copy { format!("{{{version} {normalized} {major} {minor}}}") } else { normalized.clone() };
+        Some(Str::from(printed))
+    }
+
+    fn copied(&self) -> Option<Value> {
+        (!self.is_copy).then(|| Value::object(KubeVersion { is_copy: true, ..self.clone() }))
     }
 
     fn methods(&self) -> &'static [Method] {
@@ -261,7 +269,7 @@ impl Object for KubeVersion {
             Method::new("String", &[], |version, _| kube_text(version, |version| &version.normalized)),
             Method::new("GitVersion", &[], |version, _| kube_text(version, |version| &version.version)),
         ];
-        METHODS
+        if self.is_copy { &[] } else { METHODS }
     }
 
     fn equals(&self, other: &dyn Object) -> bool {

@@ -11,7 +11,7 @@ use super::blame;
 use super::objects;
 use super::package::{File, Package};
 use super::tree::Node;
-use super::values::{self, NotATable, Nulls, VALUES};
+use super::values::{self, Misfit, Nulls, VALUES};
 use super::{Chart, Options, Rendered, RenderedFile, Request, strvals};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{self, Executor, Functions, Parsed, TemplateSet};
@@ -98,11 +98,11 @@ fn chart_place(chart: &Chart) -> Place {
 pub(super) fn settle<'c>(chart: &'c Chart, request: &Request) -> Result<(Node<'c>, Map), Diagnostics> {
     let user = user_values(request)?;
     let mut root = Node::new(&chart.root);
-    let not_a_table = |error: NotATable| not_a_table(&error, request, &chart_place(chart));
+    let misfit = |error: Misfit| misfit(&error, request, &chart_place(chart));
     if has_dependencies(&chart.root) {
-        root.process_dependencies(&user).map_err(not_a_table)?;
+        root.process_dependencies(&user).map_err(misfit)?;
     }
-    values::coalesce(&root, &user, Nulls::Delete).map_err(not_a_table)?;
+    values::coalesce(&root, &user, Nulls::Delete).map_err(misfit)?;
     Ok((root, user))
 }
 
@@ -124,8 +124,15 @@ fn user_values(request: &Request) -> Result<Map, Diagnostics> {
     Ok(values)
 }
 
-fn not_a_table(error: &NotATable, request: &Request, chart: &Place) -> Diagnostics {
-    let NotATable { path, name, found } = error;
+fn misfit(error: &Misfit, request: &Request, chart: &Place) -> Diagnostics {
+    let (path, name, found) = match error {
+        Misfit::NotATable { path, name, found } => (path, name, found),
+        Misfit::Endless { subchart, child, parent } => {
+            let message = format!("`import-values` puts `{child}` of subchart {subchart} into itself, at `{parent}`");
+            let hint = "import it to a path that is not part of what another entry imports";
+            return Diagnostic::error("invalid-values", message).at(chart.clone()).hint(hint).into();
+        }
+    };
     let keys: Vec<&str> = path.split('.').skip(1).chain([name.as_str()]).collect();
     let pointer = format!("/{}", keys.join("/"));
     let message = format!("type mismatch on {name}: {found}");

@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use crate::gotemplate::print::quote;
+use crate::gotemplate::print::{quote, sprintf};
 use crate::value::{List, Map, Value};
 
 /// Highest index of a list; upstream's limit.
@@ -196,7 +196,10 @@ impl Parser<'_> {
         }
         let (text, stop) = self.until(&['[', '.', '=']);
         if !text.is_empty() {
-            return wrong(format!("unexpected data at end of array index: {}", quote(text.as_bytes())));
+            // Upstream prints a list of characters.
+            let runes = Value::list(text.chars().map(|c| Value::Int(i64::from(u32::from(c)))).collect());
+            let runes = sprintf("%q", &[runes]).unwrap_or_default();
+            return wrong(format!("unexpected data at end of array index: {runes}"));
         }
         let old = usize::try_from(index).ok().and_then(|index| list.get(index)).cloned();
         match stop {

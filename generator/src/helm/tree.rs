@@ -9,9 +9,9 @@ use serde_json::Value as Json;
 
 use super::metadata::{Dependency, Metadata};
 use super::package::Package;
-use super::values::{self, NotATable, Nulls};
+use super::values::{self, Misfit, Nulls};
 use crate::sprig::semver::is_compatible_range;
-use crate::value::{Map, Str, Value};
+use crate::value::{Map, Oversized, Str, Value, Walk};
 
 /// A chart that takes part in a render.
 #[derive(Debug, Clone)]
@@ -57,12 +57,12 @@ impl<'c> Node<'c> {
     ///
     /// # Errors
     /// Where the values of a subchart are no table.
-    pub(super) fn process_dependencies(&mut self, user: &Map) -> Result<(), NotATable> {
+    pub(super) fn process_dependencies(&mut self, user: &Map) -> Result<(), Misfit> {
         self.enable(user, "")?;
         self.import_values()
     }
 
-    fn enable(&mut self, above: &Map, path: &str) -> Result<(), NotATable> {
+    fn enable(&mut self, above: &Map, path: &str) -> Result<(), Misfit> {
         let Some(mut requirements) = self.metadata.dependencies.clone() else { return Ok(()) };
         self.dependencies = self.required(&mut requirements);
         for requirement in &mut requirements {
@@ -108,7 +108,7 @@ impl<'c> Node<'c> {
         charts
     }
 
-    fn import_values(&mut self) -> Result<(), NotATable> {
+    fn import_values(&mut self) -> Result<(), Misfit> {
         for subchart in &mut self.dependencies {
             subchart.import_values()?;
         }
@@ -120,10 +120,14 @@ impl<'c> Node<'c> {
             let mut processed = Vec::new();
             for entry in std::mem::take(&mut requirement.import_values) {
                 let Some((child, parent)) = import_paths(&entry) else { continue };
-                processed.push(serde_json::json!({ "child": child, "parent": parent }));
+                processed.push(serde_json::json!({ "child": child.as_str(), "parent": parent.as_str() }));
                 let Ok(table) = values::table(&all, &format!("{}.{child}", requirement.name)) else { continue };
                 let table = if table.is_empty() { Map::new() } else { table };
                 values::coalesce_tables(&imported, &below(&parent, table), Nulls::Keep);
+                // Tables are shared, not copied, so one can be put into itself; Helm does not survive that.
+                if is_endless(&imported) {
+                    return Err(Misfit::Endless { subchart: requirement.name.clone(), child, parent });
+                }
             }
             requirement.import_values = processed;
         }
@@ -187,6 +191,21 @@ fn apply_conditions(requirements: &mut [Dependency], values: &Map, path: &str) {
         });
         requirement.enabled = decided.unwrap_or(requirement.enabled);
     }
+}
+
+/// Reports whether a map holds itself.
+fn is_endless(map: &Map) -> bool {
+    fn visit(map: &Map, walk: &mut Walk) -> Result<(), Oversized> {
+        walk.enter()?;
+        for value in map.borrow().values() {
+            if let Value::Map(map) = value {
+                visit(map, walk)?;
+            }
+        }
+        walk.leave();
+        Ok(())
+    }
+    visit(map, &mut Walk::new()).is_err()
 }
 
 /// Copies a map and every map and list in it.

@@ -134,26 +134,38 @@ pub(super) enum Nulls {
     Keep,
 }
 
-/// A subchart's values are no table.
+/// Why values cannot be brought together.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct NotATable {
-    /// Name of the subchart, with the charts above it.
-    pub(super) path: String,
-    /// Name of the subchart.
-    pub(super) name: String,
-    /// What stands there, as Go prints it.
-    pub(super) found: String,
+pub(super) enum Misfit {
+    /// A subchart's values are no table.
+    NotATable {
+        /// Name of the subchart, with the charts above it.
+        path: String,
+        /// Name of the subchart.
+        name: String,
+        /// What stands there, as Go prints it.
+        found: String,
+    },
+    /// What `import-values` takes from a subchart comes to hold itself.
+    Endless {
+        /// Name of the subchart.
+        subchart: String,
+        /// The path it takes from.
+        child: String,
+        /// The path it puts to.
+        parent: String,
+    },
 }
 
 /// Puts the defaults of a chart and its subcharts under `values`, in place.
 ///
 /// # Errors
 /// Where the values of a subchart are no table.
-pub(super) fn coalesce(chart: &Node<'_>, values: &Map, nulls: Nulls) -> Result<(), NotATable> {
+pub(super) fn coalesce(chart: &Node<'_>, values: &Map, nulls: Nulls) -> Result<(), Misfit> {
     coalesce_chart(chart, values, "", nulls)
 }
 
-fn coalesce_chart(chart: &Node<'_>, values: &Map, prefix: &str, nulls: Nulls) -> Result<(), NotATable> {
+fn coalesce_chart(chart: &Node<'_>, values: &Map, prefix: &str, nulls: Nulls) -> Result<(), Misfit> {
     coalesce_defaults(chart, values, nulls);
     let path = if prefix.is_empty() { chart.name().to_owned() } else { format!("{prefix}.{}", chart.name()) };
     for subchart in chart.dependencies() {
@@ -167,7 +179,7 @@ fn coalesce_chart(chart: &Node<'_>, values: &Map, prefix: &str, nulls: Nulls) ->
             Some(Value::Map(map)) if is_table_type(&map) => map,
             Some(other) => {
                 let found = crate::gotemplate::print::sprintf("%t", &[other]).map(|t| t.to_str_lossy().into_owned());
-                return Err(NotATable { path, name: name.to_owned(), found: found.unwrap_or_default() });
+                return Err(Misfit::NotATable { path, name: name.to_owned(), found: found.unwrap_or_default() });
             }
         };
         coalesce_globals(&below, values);

@@ -4,6 +4,7 @@
 //! `defaults.go`, sigs.k8s.io/yaml v1.6.0.
 
 use manifest::yaml::{DuplicateKeys, Limits, Settings};
+use serde_json::Value as Json;
 
 use super::json::read::{Document, misfit};
 use super::json::{self, Form};
@@ -56,9 +57,43 @@ pub(super) fn to_yaml_pretty(_: &mut Call<'_>, args: &[Value]) -> Outcome {
 fn read_yaml(text: &Str) -> Result<Value, String> {
     let limits = Limits { depth: MAX_DEPTH - 2, ..Settings::default().limits };
     let settings = Settings { duplicate_keys: DuplicateKeys::LastWins, marks: false, limits };
-    let documents = manifest::yaml::read(&text.to_str_lossy(), &settings)
+    let text = text.to_str_lossy();
+    if let Some(value) = read_open_block(&text, &settings) {
+        return Ok(from_json(&value));
+    }
+    let documents = manifest::yaml::read(&text, &settings)
         .map_err(|error| format!("error converting YAML to JSON: yaml: line {}: {}", error.at.line, error.message))?;
     Ok(documents.first().map(|document| from_json(&document.value)).unwrap_or_default())
+}
+
+/// Reads a text that ends inside a block scalar, without a final newline: Helm's reader takes it without one, the manifests' reader as if
+/// it had one. Returns nothing where the text is not of that kind.
+fn read_open_block(text: &str, settings: &Settings) -> Option<Json> {
+    /// Written after the text: where the text of a block ends with it and a newline, the text ended inside that block.
+    const END: char = '\u{10fffd}';
+    if text.ends_with('\n') || !text.contains(['|', '>']) || text.contains(END) {
+        return None;
+    }
+    let documents = manifest::yaml::read(&format!("{text}{END}"), settings).ok()?;
+    let [document] = &documents[..] else { return None };
+    let mut value = document.value.clone();
+    cut_end(&mut value, &format!("{END}\n")).then_some(value)
+}
+
+/// Cuts `end` off the one text that has it, and reports whether there is one.
+fn cut_end(value: &mut Json, end: &str) -> bool {
+    match value {
+        Json::String(text) => match text.strip_suffix(end) {
+            Some(kept) => {
+                *text = kept.to_owned();
+                true
+            }
+            None => false,
+        },
+        Json::Array(items) => items.iter_mut().any(|item| cut_end(item, end)),
+        Json::Object(fields) => fields.iter_mut().any(|(_, field)| cut_end(field, end)),
+        _ => false,
+    }
 }
 
 fn error_map(message: String) -> Value {

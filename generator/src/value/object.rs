@@ -41,6 +41,12 @@ pub trait Object: Any + fmt::Debug {
         None
     }
 
+    /// Returns what a function receives instead, `None` for the object itself: Go copies a struct for a call, and methods of a pointer to
+    /// it, `String()` among them, do not come along.
+    fn copied(&self) -> Option<Value> {
+        None
+    }
+
     /// Returns what JSON and YAML see, `None` for the fields by name.
     fn json(&self) -> Option<Result<serde_json::Value, Oversized>> {
         None

@@ -53,6 +53,13 @@ impl Machine<'_> {
         piped: bool,
     ) -> Step<Option<Pause>> {
         let base = self.arguments(args, piped);
+        for value in &mut self.stack[base..] {
+            if let Value::Object(object) = value
+                && let Some(copy) = object.copied()
+            {
+                *value = copy;
+            }
+        }
         let mut call = Call { host: &mut *self.host, bytes_max: self.options.limits.output_bytes };
         let outcome = match function.body {
             Body::Value(body) => {
