@@ -32,7 +32,9 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
     for (file, text) in files {
         let settings =
             yaml::Settings { marks: true, duplicate_keys: DuplicateKeys::LastWins, ..yaml::Settings::default() };
-        for document in yaml::read(text, &settings).map_err(|error| error.to_string())? {
+        for document in yaml::read(text, &settings)
+            .map_err(|error| format!("cannot unmarshal yaml document: error converting YAML to JSON: yaml: {error}"))?
+        {
             layers.push(Layer { file: file.clone(), value: document.value, marks: document.marks });
         }
     }
@@ -46,8 +48,8 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
     for (key, notation) in notations {
         for line in strings(options, key) {
             if notation == Notation::Json && line.trim_start().starts_with('{') {
-                let value = serde_json::from_str(&line)
-                    .map_err(|error| format!("failed parsing --set-json data JSON: {line}: {error}"))?;
+                let value =
+                    serde_json::from_str(&line).map_err(|_| format!("failed parsing --set-json data JSON: {line}"))?;
                 layers.push(Layer { file: "--set-json".to_owned(), value, ..Layer::default() });
             } else {
                 set.extend(strvals::parse(&line, notation).map_err(|error| error.to_string())?);

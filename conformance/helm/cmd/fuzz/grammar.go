@@ -14,6 +14,10 @@ type grower struct {
 	*rand.Rand
 	// variables that are in scope, without their sign.
 	variables []string
+	// tame keeps out characters that our reader of manifests refuses knowingly, and Helm's own reader misreads.
+	tame bool
+	// faulty is set once something is put in that makes the case fail: one fault a case, so that it is the one that both report.
+	faulty bool
 	// inside counts the loops and withs around, where the dot is a value. Elsewhere it is everything, the build of Helm included.
 	inside int
 }
@@ -56,6 +60,23 @@ func (g *grower) loose() sdk.Request {
 		request.Layers = append(request.Layers, g.document(2))
 	}
 	return request
+}
+
+// fault says, once a case at most, that something wrong is to be put in.
+func (g *grower) fault(in int) bool {
+	if g.faulty || !g.one(in) || !g.one(3) {
+		return false
+	}
+	g.faulty = true
+	return true
+}
+
+// choice returns what is right, or else, now and then, what is wrong.
+func (g *grower) choice(right, wrong []string) []string {
+	if g.fault(8) {
+		return wrong
+	}
+	return right
 }
 
 func (g *grower) one(in int) bool { return g.IntN(in) == 0 }

@@ -28,6 +28,7 @@ func main() {
 	count := flag.Uint64("count", 20000, "how many cases")
 	shown := flag.Int("differences", 20, "how many differences to print in full")
 	show := flag.Bool("show", false, "print every case in full, with both answers")
+	print := flag.Bool("print", false, "print the requests as JSON, one a line, and render nothing")
 	only := flag.String("kind", "", "only cases of this kind: calls, documents, loose, whole charts")
 	serve := flag.Bool("serve", false, "be the process that renders with Helm")
 	flag.Parse()
@@ -36,6 +37,14 @@ func main() {
 	log.SetOutput(io.Discard)
 	if *serve {
 		sdk.Serve(os.Stdin, os.Stdout)
+		return
+	}
+	if *print {
+		encoder := json.NewEncoder(os.Stdout)
+		for n := *seed; n < *seed+*count; n++ {
+			_, request := grow(n)
+			encoder.Encode(request)
+		}
 		return
 	}
 	ours, err := start(*subject)
@@ -61,8 +70,18 @@ func main() {
 		kinds[kind].cases++
 		var answer answer
 		if err := ours.render(request, &answer); err != nil {
-			fmt.Fprintf(os.Stderr, "seed %d: ours: %v\n", n, err)
-			os.Exit(2)
+			// Whatever is asked of it, the generator must not die.
+			counts["ours died"]++
+			different++
+			fmt.Printf("seed %d: ours died: %v\n", n, err)
+			if *show {
+				report(n, request, sdk.Answer{}, answer, "ours died")
+			}
+			if ours, err = start(*subject); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(2)
+			}
+			continue
 		}
 		var theirs sdk.Answer
 		if err := helm.render(request, &theirs); err != nil {
@@ -124,7 +143,8 @@ type process struct {
 
 func start(command string, args ...string) (*process, error) {
 	c := exec.Command(command, args...)
-	c.Env = append(os.Environ(), "GOMEMLIMIT=1GiB")
+	c.Env = append(os.Environ(), "GOMEMLIMIT=1GiB", "TZ=UTC")
+	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
 		return nil, err

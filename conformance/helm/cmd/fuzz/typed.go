@@ -79,7 +79,7 @@ func (g *grower) typedValues(keep int) mapping {
 var typedAtoms = map[byte][]string{
 	's': {`"a"`, `"a b"`, `""`, `"x-y_z"`, `"Hello World"`, "`raw`", `"é😀"`, `"a,b"`, `"1.2.3"`, `"10"`, `"two\nlines"`, `"  pad "`, `"fooBarBaz"`, `"HTTPServer"`, `"snake_case_text"`, `"k: [1, 2]"`, `"tab\tquote\"back\\"`,
 		`"\u00e4\U0001F600"`, `"ǅ ß ı"`, "`a\"b`", `"<a href='x'>&amp;"`, "$.Chart.Name", "$.Release.Name", "$.Release.Namespace", "$.Release.Service", "$.Template.BasePath", "$.Chart.Version", "$.Capabilities.KubeVersion.Version", "$.Template.Name"},
-	'i': {"0", "1", "2", "3", "-1", "5", "10", "100", "0x10", "0b11", "'a'", "1_000", "1e3", "(len \"abc\")"},
+	'i': {"0", "1", "2", "3", "-1", "5", "10", "100", "0x10", "0b11", "'a'", "1_000", "(len \"abc\")"},
 	'k': {"0", "1", "2", "3", "4", "5", "6"},
 	'c': {"1", "2", "3", "5", "10", "40", "80"},
 	'n': {"0", "1", "2.5", "-3", "1e6", "1000000", "0.1", "100", "7", "1.0", "0x10", `"12"`, `"3.7"`, `"0x1A"`, `"010"`, `"x"`, "true", "1e-7", "123456789.125", "-0.5", "9223372036854775807", `"1e3"`, "nil", "16777217", "0.30000000000000004", "2147483648"},
@@ -87,7 +87,7 @@ var typedAtoms = map[byte][]string{
 	'b': {"true", "false"},
 	'l': {"(list)", `(list 1 "a" nil)`, `(list "b" "a" "c")`, "(list 1 2 3 2 1)", "(list (dict) (list))", "(list 1.5 2 \"x\" true)", "(list nil nil)", "(list (list 1 2) (list 3))", "(tuple 1 1.0 \"1\")", "(list 0 \"\" false nil (dict) 1)"},
 	't': {`(splitList "," "c,a,b")`, "(list)", `(list "b" "a" "c" "a")`, "(seq 3 | splitList \" \")", `(list "10" "9" "A" "a")`, "(list \"x\")", `(splitList "" "añb")`},
-	'm': {"(dict)", `(dict "a" 1 "b" "x")`, `(dict "a" (dict "b" 2) "l" (list 1))`, "(dict \"z\" nil \"y\" false \"x\" \"\")", "(dict 1 2 true 3)", `(dict "a" (dict "b" (dict "c" 1)))`, `(dict "only")`, "($.Values.AsMap)", `(dict "10" 1 "9" 2 "a b" 3)`},
+	'm': {"(dict)", `(dict "a" 1 "b" "x")`, `(dict "a" (dict "b" 2) "l" (list 1))`, "(dict \"z\" nil \"y\" false \"x\" \"\")", "(dict 1 2 true 3)", `(dict "a" (dict "b" (dict "c" 1)))`, `(dict "only")`, `(dict "10" 1 "9" 2 "a b" 3)`},
 	'x': {"nil", "$.Values.nope", "($.Values.nope).x", "`x`", "'a'", "1", "2.5", `"str"`, "true", "$.Capabilities.KubeVersion.Minor", "$.Capabilities.KubeVersion", "$.Release", "$.Values", "1i", "(list nil)", "$.Release.IsInstall", "$.Release.Revision", "$.Chart.Dependencies", "$.Chart.Annotations", "$.Chart.Keywords", "$.Capabilities.APIVersions", "$.Capabilities.HelmVersion.Version", "$.Chart.IsRoot", "$.Chart.Maintainers", "$.Files", "$.Subcharts", "$.Template"},
 	'R': {`"[a-z]+"`, `"a|b"`, `"(a)(b)?"`, "`\\d+`", "`\\bw`", "`^\\s*`", "`$`", `""`, `"."`, `"(?i)HELLO"`, `"(?P<n>[aeiou])"`, "`\\pL+`", "`[^[:alnum:]]`", "`(?m)^.`", "`(?s).+`", "`a{1,2}`", "`a*?`", "`\\Qa.b\\E`", "`[\\w-]+`", "`x*`", "`(\\w)(\\w)`", "`\\x{e9}|ñ`", "`[^a]`", "`(?U)a+`", "`\\W`", "`(|a)+`", "`[a-c[:digit:]]`", "`\\z`", "`(?:ab)+`", "`\\p{Greek}|\\P{Lu}`", "`,\\s*`"},
 	'r': {`"$1"`, `"${1}x"`, `"-"`, `""`, `"$n"`, `"${n}"`, `"$1x"`, `"$$"`, `"$0"`, "`\\1`", `"<$2>"`, `"$"`, `"${"`},
@@ -124,7 +124,7 @@ var typedFunctions = parseTyped(map[byte]string{
 	's': `abbrev:is abbrevboth:iis trunc:is substr:kks trim:s trimAll:ss trimall:ss trimSuffix:ss trimPrefix:ss upper:s lower:s title:s untitle:s
 		swapcase:s camelcase:s snakecase:s kebabcase:s repeat:ks nospace:s initials:s wrap:cs wrapWith:css quote:x* squote:x* cat:x* indent:ks nindent:ks
 		replace:sss plural:ssi toString:x join:sl join:sx join:st b64enc:s b64dec:E sha1sum:s sha256sum:s sha512sum:s b32enc:s b32dec:G adler32sum:s
-		toYaml:x toYaml:x mustToYaml:m toYamlPretty:x toJson:x mustToJson:x toPrettyJson:x mustToPrettyJson:x toRawJson:x mustToRawJson:x toToml:m mustToToml:m
+		toYaml:x toYaml:x mustToYaml:m toYamlPretty:x toJson:x mustToJson:x toPrettyJson:x mustToPrettyJson:x toRawJson:x mustToRawJson:x toToml:m toToml:m
 		regexFind:Rs mustRegexFind:Rs regexReplaceAll:Rsr mustRegexReplaceAll:Rsr regexReplaceAllLiteral:Rsr mustRegexReplaceAllLiteral:Rsr regexQuoteMeta:s base:P dir:P clean:P ext:P
 		osBase:P osDir:P osClean:P osExt:P urlJoin:H print:x* println:x* html:x js:x urlquery:x html:s js:s urlquery:s typeOf:x kindOf:x hello: seq:k* seq:kk seq:kkk
 		duration:u durationRound:u htmlDate:T htmlDateInZone:TZ dateInZone:LTZ date_in_zone:LTZ date:LT include:qx tpl:Qx required:sS getHostByName:s
@@ -138,8 +138,8 @@ var typedFunctions = parseTyped(map[byte]string{
 		without:lx* mustWithout:lx slice:l concat:l* chunk:cl mustChunk:cl deepCopy:l mustDeepCopy:l fromYamlArray:Y fromJsonArray:J pluck:Wm* default:ll mustSlice:l reverse:t uniq:t without:tss rest:t fromJsonArray:j fromYamlArray:v`,
 	't': `sortAlpha:t sortAlpha:l toStrings:l splitList:ss regexFindAll:Rsi mustRegexFindAll:Rsi regexSplit:Rsi mustRegexSplit:Rsi keys:B $.Files.Lines:f`,
 	'm': `dict:Wx dict:WxWx dict: set:mWp unset:mW pick:mW* omit:mW* merge:mm* mustMerge:mm mergeOverwrite:mm* mustMergeOverwrite:mm deepCopy:m mustDeepCopy:m fromYaml:Y fromJson:M fromJson:J
-		split:ss splitn:sks urlParse:A fromToml:O fromYaml:w fromJson:w fromToml:o`,
-	'x': `default:xx coalesce:x* ternary:xxb get:mW first:l last:l mustFirst:l mustLast:l index:mW dig:Wxm dig:WWxm mustFromJson:j fromJson:J fromYaml:Y
+		urlParse:A fromToml:O fromYaml:w fromJson:w fromToml:o`,
+	'x': `split:ss splitn:sks default:xx coalesce:x* ternary:xxb get:mW first:l last:l mustFirst:l mustLast:l index:mW dig:Wxm dig:WWxm mustFromJson:j fromJson:J fromYaml:Y
 		and:x* or:x* deepCopy:x semver:V lookup:ssss until:k untilStep:kkk values:B toDate:Ls dateModify:UD date_modify:UD mustDateModify:UD must_date_modify:UD $.Files.Get:f $.Files.Glob:F keys:B`,
 })
 
@@ -435,7 +435,7 @@ func (t *typed) statement(depth int) string {
 	case 8:
 		return g.action("$_ := set " + t.root + ".Values." + pick(g, []string{"maps.a", "maps.b", "any"}) + " " + t.atom('W') + " " + t.special('p', 0))
 	case 9:
-		return g.action("/* c */") + g.action("$_ := "+t.expression('m', 2)) + inner()
+		return pick(g, []string{"{{/* c */}}", "{{- /* c */ -}}", "{{/* c\n*/ -}}"}) + g.action("$_ := "+t.expression('m', 2)) + inner()
 	default:
 		return g.action(t.show(3))
 	}

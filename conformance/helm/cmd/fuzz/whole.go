@@ -24,6 +24,7 @@ var hooksOfHelm = []string{"pre-install", "post-install", "pre-delete", "post-de
 
 // whole returns a case about a whole chart: its tree, its values from everywhere, and what comes out as a stream.
 func (g *grower) whole() sdk.Request {
+	g.tame = true
 	root := g.member("c", "", 2)
 	files := map[string]string{}
 	g.chart(root, root, files)
@@ -67,6 +68,7 @@ type dependency struct{ name, alias string }
 
 func (g *grower) dependencies(m *member, out *strings.Builder) []dependency {
 	var all []dependency
+	used := map[string]bool{}
 	if len(m.subcharts) > 0 {
 		out.WriteString("dependencies:\n")
 	}
@@ -91,6 +93,10 @@ func (g *grower) dependencies(m *member, out *strings.Builder) []dependency {
 			}
 			if time == 1 || g.one(4) {
 				d.alias = pick(g, []string{"alias", "second", "al-ias"})
+				for used[d.alias] && !g.fault(10) {
+					d.alias += "x"
+				}
+				used[d.alias] = true
 				fmt.Fprintf(out, "  alias: %s\n", d.alias)
 			}
 			if g.one(3) {
@@ -133,7 +139,7 @@ func (g *grower) chart(root, m *member, files map[string]string) {
 		head.WriteString("annotations: {a: b, \"c.d/e\": \"1\"}\nmaintainers:\n- {name: n, email: e}\n- {name: o, url: u}\n")
 	}
 	if g.one(8) {
-		head.WriteString("kubeVersion: " + strconv.Quote(pick(g, []string{">=1.20", ">=1.20.0-0", "<2", "^1.19", ">=1.40"})) + "\n")
+		head.WriteString("kubeVersion: " + strconv.Quote(pick(g, g.choice([]string{">=1.20", ">=1.20.0-0", "<2-0", "^1.19-0"}, []string{">=1.40", "x", ">=1.37 || <1.10"}))) + "\n")
 	}
 	dependencies := g.dependencies(m, &head)
 	files[m.folder+"Chart.yaml"] = head.String()
@@ -152,9 +158,6 @@ func (g *grower) chart(root, m *member, files map[string]string) {
 	if g.one(6) {
 		files[m.folder+"crds/crd.yaml"] = "kind: CustomResourceDefinition\n# {{ not a template }}\n"
 		files[m.folder+"crds/b.yaml"] = pick(g, []string{"", "a: 1\n---\nb: 2\n", "\n---\nx: 1"})
-	}
-	if g.one(10) {
-		files[m.folder+".helmignore"] = pick(g, []string{"*.txt\n", "config/deep/\n", "templates/z.yaml\n", "# c\n/README.md\n", "!config\n*.conf\n", "charts/other\n", "templates/o?.yaml\n"})
 	}
 	g.templates(m, dependencies, files)
 	for _, sub := range m.subcharts {
@@ -190,7 +193,7 @@ func (g *grower) templates(m *member, dependencies []dependency, files map[strin
 		}
 	}
 	if g.one(4) {
-		seen += "release: {{ .Release | toJson }}\ncapabilities: {{ .Capabilities.KubeVersion | toJson }} {{ .Capabilities.APIVersions.Has \"x.io/v1/Y\" }}\ntemplate: {{ .Template | toJson }}\n"
+		seen += "release: {{ .Release | toJson }}\ncapabilities: {{ .Capabilities.KubeVersion | toJson }}\nhas: {{ .Capabilities.APIVersions.Has \"x.io/v1/Y\" }}\ntemplate: {{ .Template | toJson }}\n"
 	}
 	files[m.folder+"templates/seen.yaml"] = seen
 	for _, name := range []string{"a.yaml", "o1.yaml", "o2.yml", "z.yaml", "deep/er/x.yaml", "plain.txt", "_partial.yaml"} {
@@ -208,14 +211,17 @@ func (g *grower) templates(m *member, dependencies []dependency, files map[strin
 		files[m.folder+"templates/mutate.yaml"] = g.mutation(dependencies)
 	}
 	if g.one(8) {
-		files[m.folder+"templates/NOTES.txt"] = "notes {{ .Release.Name }}\n" + pick(g, []string{"", "", "", "", "{{ fail `noted` }}"})
+		files[m.folder+"templates/NOTES.txt"] = "notes {{ .Release.Name }}\n" + pick(g, g.choice([]string{""}, []string{"{{ fail `noted` }}", "{{ .Values.nope.x }}", "{{"}))
 	}
 }
 
 // object returns a document, mostly an object of Kubernetes.
 func (g *grower) object(t *typed) string {
+	if g.fault(12) {
+		return pick(g, []string{"\tx\n", "[1]\n", "text\n", "a: b: c\n", "kind: [x]\n", "metadata: []\n", "metadata: {annotations: {a: 1}}\n", "metadata: {annotations: []}\n", "1\n", "true\n", "kind: {}\n", "metadata: {name: [x]}\n", "a: [1\n", "x: *y\n"})
+	}
 	if g.one(12) {
-		return pick(g, []string{"", "# only words\n", "a: 1\n", "\n", "{}\n", "null\n", "kind: ~\n", "...\n", "   \n", "{kind: Secret, metadata: {annotations: {\"helm.sh/hook\": test}}}\n", "# c\n\nkind: Job\n", "\tx\n", "[1]\n", "text\n", "a: b: c\n", "kind: [x]\n", "kind: A\nkind: B\n", "metadata: []\n", "metadata: {annotations: {a: 1}}\n", "kind: &k Pod\nx: *k\n", "%YAML 1.1\n"})
+		return pick(g, []string{"", "# only words\n", "a: 1\n", "\n", "{}\n", "null\n", "kind: ~\n", "   \n", "{kind: Secret, metadata: {annotations: {\"helm.sh/hook\": test}}}\n", "# c\n\nkind: Job\n", "kind: A\nkind: B\n", "kind: &k Pod\nx: *k\n", "kind: 1\n", "metadata: {name: 1}\n", "metadata: {annotations: {a: ~}}\n", "metadata:\n", "kind: \"Pod\" # c\n", "kind: >-\n  Pod\n", "\"kind\": Pod\n"})
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "apiVersion: v1\nkind: %s\nmetadata:\n  name: %s\n", pick(g, kindsOfObjects), pick(g, []string{"x", "{{ .Release.Name }}", "{{ .Chart.Name }}", "b", "a"}))
@@ -266,7 +272,7 @@ func (g *grower) treeValues(m *member, keep int) mapping {
 	for _, sub := range m.subcharts {
 		if g.one(2) {
 			var below tree = g.treeValues(sub, 2)
-			if g.one(12) {
+			if g.fault(12) {
 				below = pick(g, []tree{nil, raw("1"), raw("text"), []tree{}, mapping{}})
 			}
 			name := sub.name
@@ -282,7 +288,7 @@ func (g *grower) treeValues(m *member, keep int) mapping {
 			global = global.with(pick(g, []string{"on", "a", "b", "sub", "image"}), g.tree(2))
 		}
 		values = values.with("global", global)
-		if g.one(20) {
+		if g.fault(20) {
 			values = values.with("global", pick(g, []tree{nil, raw("1"), []tree{}}))
 		}
 	}
@@ -316,7 +322,7 @@ func (g *grower) flags(root *member, request *sdk.Request) {
 		if g.one(4) {
 			text += "," + pick(g, pathsOfSet) + "=" + pick(g, valuesOfSet)
 		}
-		if g.one(30) {
+		if g.fault(10) {
 			text = pick(g, []string{"a", "=1", "a[x]=1", "a[-1]=1", "a[0=1", "a.=1", ".a=1", "a=1,", ",a=1", "a[65537]=1", "a={1", "a=1,b", "[0]=1", "a[0].=2", "a..b=1", "a[0]b=1", "a=", "a\\=b=1"})
 		}
 		return text
@@ -334,14 +340,17 @@ func (g *grower) flags(root *member, request *sdk.Request) {
 		request.SetLiteral = append(request.SetLiteral, pick(g, pathsOfSet)+"="+pick(g, valuesOfSet))
 	}
 	if g.one(8) {
-		json := pick(g, []string{`{"any": {"a": [1, null, {"x": 1.5}]}}`, "maps.a={\"k\": [1, 2e3], \"z\": null}", "lists.a=[1,{\"a\":null}]", "number.a=12,text.a=\"x\"", "any=null", `{"sub": {"enabled": true}, "number": {"a": 1}}`, "x.y=\"é\\u00e9\"", "a={", "a=1 2", "any.a=1.0", "lists.a[1]=true", "{\"a\": 1", "flag.a=false"})
+		json := pick(g, []string{`{"any": {"a": [1, null, {"x": 1.5}]}}`, "maps.a={\"k\": [1, 2e3], \"z\": null}", "lists.a=[1,{\"a\":null}]", "number.a=12,text.a=\"x\"", "any=null", `{"sub": {"enabled": true}, "number": {"a": 1}}`, "x.y=\"é\\u00e9\"", "any.a=1.0", "lists.a[1]=true", "flag.a=false"})
+		if g.fault(6) {
+			json = pick(g, []string{"a={", "a=1 2", "{\"a\": 1", "a=x", "a", "{\"a\": 1}}"})
+		}
 		request.SetJSON = append(request.SetJSON, json)
 	}
 }
 
 // schema returns a JSON Schema that values meet, mostly.
 func (g *grower) schema() string {
-	kinds := map[string]string{"text": `{"type": "object", "additionalProperties": {"type": "string"}}`, "number": `{"type": "object", "additionalProperties": {"type": ["number", "integer"]}}`, "flag": `{"type": "object", "additionalProperties": {"type": "boolean"}}`, "lists": `{"type": "object", "additionalProperties": {"type": "array", "maxItems": 3}}`, "texts": `{"additionalProperties": {"items": {"type": "string", "minLength": 0, "maxLength": 50}}}`, "global": `{"type": "object"}`, "enabled": `{"enum": [true, false]}`, "any": `{"type": ["object", "null"]}`, "maps": `{"type": "object", "maxProperties": 4}`}
+	kinds := map[string]string{"text": `{"type": "object", "additionalProperties": {"type": "string"}}`, "number": `{"type": "object", "additionalProperties": {"type": ["number", "integer"]}}`, "flag": `{"type": "object", "additionalProperties": {"type": "boolean"}}`, "lists": `{"type": "object", "additionalProperties": {"type": "array", "maxItems": ` + pick(g, g.choice([]string{"9"}, []string{"2"})) + `}}`, "texts": `{"additionalProperties": {"items": {"type": "string", "minLength": 0, "maxLength": ` + pick(g, g.choice([]string{"900"}, []string{"50"})) + `}}}`, "global": `{"type": "object"}`, "enabled": `{"enum": [true, false]}`, "any": `{"not": {"type": "string"}}`, "maps": `{"type": "object", "maxProperties": ` + pick(g, g.choice([]string{"9"}, []string{"2"})) + `}`}
 	var out []string
 	for _, name := range sorted(kinds) {
 		if g.one(3) {
@@ -349,10 +358,10 @@ func (g *grower) schema() string {
 		}
 	}
 	text := `{"$schema": ` + strconv.Quote(pick(g, []string{"http://json-schema.org/draft-07/schema#", "https://json-schema.org/draft/2020-12/schema", "http://json-schema.org/schema#"})) + `, "type": "object", "properties": {` + strings.Join(out, ", ") + "}"
-	if g.one(6) {
-		text += `, "required": ["text"]`
+	if g.fault(6) {
+		text += `, "required": ["text", "more"]`
 	}
-	if g.one(10) {
+	if g.fault(6) {
 		text += `, "additionalProperties": false`
 	}
 	return text + "}"

@@ -34,14 +34,14 @@ var nasty = []string{
 
 var scalarsOfYAML = []string{
 	"1", "0", "-1", "3", "42", "1000000", "999999", "1234567.5", "0.1", "2.5", "1e3", "1e-7", "1.5e-7", "12345678901234567890", "9007199254740993", "-9223372036854775808", "18446744073709551616",
-	"1e20", "1e21", "1e22", "123456789012345678901234567890", "0644", "0o644", "089", "0x1F", "0X1f", "0b101", "1_000", "010", "+5", "-0", "-0.0", "1.0", "1.10", ".5", "5.", "+.5", "1.", "1e+2", "0.1e1", "1__0", "_1",
+	"1e20", "1e21", "1e22", "123456789012345678901234567890", "0644", "0o644", "089", "0x1F", "0X1f", "0b101", "1_000", "010", "+5", "-0", "1.0", "1.10", ".5", "5.", "+.5", "1.", "1e+2", "0.1e1", "1__0", "_1",
 	"true", "false", "yes", "no", "on", "off", "y", "n", "Y", "N", "True", "TRUE", "Yes", "NO", "On", "null", "Null", "NULL", "~", "", "text", "a b", "a:b", "a#b", "x-y", "-a", "--", "1.2.3", "v1", "12:30:45", "1:30", "190:20:30",
 	"2020-01-01", "2001-12-14t21:59:43.10-05:00", "2001-12-14 21:59:43.10 -5", "2020-13-01", "é", "日本語", "😀", "=", "a=b", "http://x/y?z#f", "/path", "a,b", "(x)", "a'b", "a\"b", "0x", "0xg", "0b2", "1e", "e1", "1.2e3.4", "..", ".",
 	"!!str 1", "!!int \"3\"", "!!float 1", "!!bool \"yes\"", "!!binary aGk=", "!custom x", "! x", "!!null ''", "'it''s'", `"a\tb"`, `"\x41\u00e9\U0001F600"`, `"a\
-  b"`, `"\0\a\b\e\f\v\N\_\L\P"`, `"\/"`, "'a\n\n  b'", "\"a\n  b\"",
+  b"`, `"\0\a\b\e\f\v\N\_\L\P"`, "'a\n\n  b'", "\"a\n  b\"",
 }
 
-var keysOfYAML = append([]string{"a", "b", "c", "d", "list", "map", "num", "str", "flag", "a-b", "a.b", "10", "9", "2", "Z", "A", "_x", "a1", "a10", "a9", "name", "enabled", "é", "true", "y", "null", "1.5", "", "a b", "x/y", "~"}, "image", "tag", "on", "no", "0x1F", "1e3", "012")
+var keysOfYAML = append([]string{"a", "b", "c", "d", "list", "map", "num", "str", "flag", "a-b", "a.b", "10", "9", "2", "Z", "A", "_x", "a1", "a10", "a9", "name", "enabled", "é", "true", "y", "null", "1.5", "", "a b", "x/y", "~"}, "image", "tag", "on", "no", "1e3")
 
 // any returns a tree at most depth deep.
 func (g *grower) tree(depth int) tree {
@@ -59,7 +59,10 @@ func (g *grower) tree(depth int) tree {
 		}
 		return items
 	case n < 7:
-		return raw(pick(g, scalarsOfYAML))
+		if text := pick(g, scalarsOfYAML); !g.tame || !strings.HasPrefix(text, `"\`) {
+			return raw(text)
+		}
+		return true
 	case n == 7:
 		return nil
 	default:
@@ -69,16 +72,33 @@ func (g *grower) tree(depth int) tree {
 
 // nasty returns a text that is hard to write down.
 func (g *grower) nasty() string {
-	text := pick(g, nasty)
+	text := g.simple()
 	if g.one(6) {
-		text += pick(g, []string{" ", "\n", ": ", " #", "", "-", "\t"}) + pick(g, nasty)
+		text += pick(g, []string{" ", "\n", ": ", " #", "", "-", "\t"}) + g.simple()
 	}
 	return text
 }
 
+func (g *grower) simple() string {
+	for {
+		if text := pick(g, nasty); !g.tame || !strings.ContainsAny(text, "\ufeff\u0085\u2028\u2029\u007f\x00\x1b\x07") {
+			return text
+		}
+	}
+}
+
+// met are keys that become another's text when they are not quoted; which of two that meet is kept, chance decides in Helm.
+var met = map[string]string{"y": "true", "on": "true", "no": "false", "1e3": "1000"}
+
 func (m mapping) with(key string, value tree) mapping {
+	canonical := func(key string) string {
+		if other, ok := met[key]; ok {
+			return other
+		}
+		return key
+	}
 	for i := range m {
-		if m[i].key == key {
+		if canonical(m[i].key) == canonical(key) {
 			m[i].value = value
 			return m
 		}
@@ -100,7 +120,7 @@ func (g *grower) write(value tree) string {
 		w.out.WriteString("# first\n")
 	}
 	if g.one(30) {
-		w.out.WriteString(pick(g, []string{"---\n", "%YAML 1.1\n---\n", "--- # words\n"}))
+		w.out.WriteString(pick(g, []string{"---\n", "--- # words\n"}))
 	}
 	switch v := value.(type) {
 	case mapping:
@@ -264,7 +284,8 @@ func (w *writer) flow(value tree) string {
 	case bool:
 		return strconv.FormatBool(v)
 	case raw:
-		if strings.ContainsAny(string(v), ",") || v == "" || v == "=" {
+		// In flow style some of them would end early.
+		if strings.ContainsAny(string(v), ",[]{}?#") || v == "" || v == "=" || strings.HasPrefix(string(v), "!!null") || strings.HasPrefix(string(v), "! ") {
 			return "null"
 		}
 		return string(v)

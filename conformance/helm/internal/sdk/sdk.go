@@ -88,17 +88,16 @@ func Render(r Request) (a Answer) {
 			a = Answer{Error: fmt.Sprintf("panic: %v", p)}
 		}
 	}()
+	values, err := userValues(r)
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
 	var c *chart.Chart
-	var err error
 	if r.Dir != "" {
 		c, err = loader.LoadDir(r.Dir)
 	} else {
 		c, err = load(r.Files)
 	}
-	if err != nil {
-		return Answer{Error: err.Error()}
-	}
-	values, err := userValues(r)
 	if err != nil {
 		return Answer{Error: err.Error()}
 	}
