@@ -361,7 +361,7 @@ fn exit_of(report: &Report, interrupted: bool) -> Exit {
     } else if report
         .services
         .values()
-        .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::Blocked))
+        .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::RolledBack | ServiceState::Blocked))
     {
         Exit::Failed
     } else if failed_at(&[Stage::Source, Stage::Index]) {

@@ -46,7 +46,7 @@ fn scenario(name: &'static str, objects: Vec<Value>) -> Scenario {
 }
 
 /// Returns a Deployment of two replicas whose pods do what their annotations say.
-fn deployment(annotations: Value, pod: Value) -> Value {
+fn deployment(annotations: &Value, pod: &Value) -> Value {
     let mut spec = json!({"containers": [{"name": "app", "image": "app:1"}]});
     spec.as_object_mut().unwrap().extend(pod.as_object().unwrap().clone());
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {
@@ -55,7 +55,7 @@ fn deployment(annotations: Value, pod: Value) -> Value {
 }
 
 fn behaves(behaviour: &str) -> Value {
-    deployment(json!({"fakenodes/behaviour": behaviour}), json!({}))
+    deployment(&json!({"fakenodes/behaviour": behaviour}), &json!({}))
 }
 
 fn files(scenarios: &[Scenario]) -> Files {
@@ -176,7 +176,7 @@ async fn failures_are_told_soon_and_what_takes_its_time_is_not() {
         "metadata": {"annotations": {"fakenodes/behaviour": "crash"}},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "app:1"}]}}}});
     let nowhere = Sync { unschedulable_seconds: 0, timeout_seconds: 120, ..Sync::default() };
-    let slow = |after: &str| deployment(json!({"fakenodes/ready-after": after}), probed.clone());
+    let slow = |after: &str| deployment(&json!({"fakenodes/ready-after": after}), &probed);
     let scenarios = [
         scenario("image", vec![behaves("image-pull-error")]),
         scenario("crash", vec![behaves("crash")]),
@@ -185,11 +185,11 @@ async fn failures_are_told_soon_and_what_takes_its_time_is_not() {
         scenario("quota", vec![quota, behaves("run")]),
         Scenario {
             sync: nowhere,
-            ..scenario("nowhere", vec![deployment(json!({}), json!({"nodeSelector": {"no": "node"}}))])
+            ..scenario("nowhere", vec![deployment(&json!({}), &json!({"nodeSelector": {"no": "node"}}))])
         },
-        scenario("unready", vec![deployment(json!({"fakenodes/behaviour": "not-ready"}), probed.clone())]),
+        scenario("unready", vec![deployment(&json!({"fakenodes/behaviour": "not-ready"}), &probed)]),
         scenario("job", vec![job]),
-        scenario("drained", vec![deployment(json!({"fakenodes/ready-after": "5s"}), json!({}))]),
+        scenario("drained", vec![deployment(&json!({"fakenodes/ready-after": "5s"}), &json!({}))]),
         scenario("slow", vec![slow("3s")]),
     ];
     let repo = TestRepo::default();
@@ -246,7 +246,7 @@ async fn failures_are_told_soon_and_what_takes_its_time_is_not() {
     let mut fixed = scenarios;
     for scenario in &mut fixed {
         if scenario.name != "quota" && scenario.name != "job" {
-            scenario.objects = vec![deployment(json!({"fixed": "yes"}), json!({}))];
+            scenario.objects = vec![deployment(&json!({"fixed": "yes"}), &json!({}))];
         }
     }
     repo.commit(files(&fixed));
