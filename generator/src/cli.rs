@@ -23,11 +23,13 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use crate::diagnostic::Color;
 use crate::disk::DiskError;
 use crate::git::GitError;
-use crate::report::{Exit, Format};
+use crate::report::{Answer, Exit, Format};
+use crate::source::SourceTree;
 
 /// Stack of a thread that renders: templates nest deeper than most programs.
 const STACK_BYTES: usize = 8 << 20;
@@ -154,6 +156,13 @@ impl Shared {
             FormatName::Github => Format::Github,
             FormatName::Markdown => Format::Text(Color::Off),
         }
+    }
+
+    /// Says an answer in the form that was asked for, and returns how the process is to end.
+    fn say<T: Serialize>(&self, answer: &Answer<'_, T>, tree: &SourceTree) -> Result<Exit, CliError> {
+        let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+        written(answer.write(self.format(), tree, (&mut out, &mut err)))?;
+        Ok(answer.exit)
     }
 
     /// Does `work` on threads that can hold a deep template.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::repository::{self, Repository, compare};
-use super::{CliError, FormatName, Shared, written};
+use super::{CliError, FormatName, Shared};
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest};
 use crate::difference::{self, Difference, Scope};
 use crate::report::{Answer, Command, Exit};
@@ -106,8 +106,5 @@ fn say(
     };
     let fields = Fields { difference };
     let fields = (!refused).then_some(&fields);
-    let answer = Answer { command: Command::Diff, exit, diagnostics, text: &text, fields };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), tree, (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(&Answer { command: Command::Diff, exit, diagnostics, text: &text, fields }, tree)
 }

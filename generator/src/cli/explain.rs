@@ -1,10 +1,8 @@
 //! `generator explain`: where the values of a service come from, and who reads them. Writes nothing.
 
-use std::io;
-
 use clap::Args;
 
-use super::{CliError, Shared, written};
+use super::{CliError, Shared};
 use crate::diagnostic::Diagnostics;
 use crate::disk::{self, Input};
 use crate::explain::{self, Question};
@@ -36,8 +34,8 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
         // A file that was not read may be why.
         Err(wrong) => (Exit::Refused, String::new(), None, wrong.into_iter().chain(diagnostics).collect()),
     };
-    let answer = Answer { command: Command::Explain, exit, diagnostics: &wrong, text: &text, fields: fields.as_ref() };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), &tree, (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(
+        &Answer { command: Command::Explain, exit, diagnostics: &wrong, text: &text, fields: fields.as_ref() },
+        &tree,
+    )
 }

@@ -1,11 +1,9 @@
 //! `generator hook`: makes git check `_gen` before every commit. Writes the hook of this clone, and nothing that is committed.
 
-use std::io;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CliError, Shared, written};
+use super::{CliError, Shared};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::report::{Answer, Command, Exit};
 use crate::source::SourceTree;
@@ -66,8 +64,8 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
             (Exit::Refused, String::new(), None, wrong.into())
         }
     };
-    let answer = Answer { command: Command::Hook, exit, diagnostics: &wrong, text: &text, fields: fields.as_ref() };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), &SourceTree::default(), (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(
+        &Answer { command: Command::Hook, exit, diagnostics: &wrong, text: &text, fields: fields.as_ref() },
+        &SourceTree::default(),
+    )
 }

@@ -1,10 +1,8 @@
 //! `generator index`: what can be asked of `_gen` alone.
 
-use std::io;
-
 use clap::{Args, Subcommand};
 
-use super::{CliError, Shared, written};
+use super::{CliError, Shared};
 use crate::diagnostic::Diagnostics;
 use crate::report::{Answer, Command, Exit};
 use crate::{disk, integrity};
@@ -42,9 +40,14 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
         ),
         Exit::Differs | Exit::Refused | Exit::Failed => String::new(),
     };
-    let answer =
-        Answer { command: Command::IndexVerify, exit, diagnostics: &diagnostics, text: &text, fields: Some(&findings) };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), &committed.files, (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(
+        &Answer {
+            command: Command::IndexVerify,
+            exit,
+            diagnostics: &diagnostics,
+            text: &text,
+            fields: Some(&findings),
+        },
+        &committed.files,
+    )
 }

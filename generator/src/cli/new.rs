@@ -1,11 +1,9 @@
 //! `generator new`: a service or an environment that renders. Writes new files, and never over one that is there.
 
-use std::io;
-
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{CliError, Shared, written};
+use super::{CliError, Shared};
 use crate::diagnostic::Diagnostics;
 use crate::disk::{self, Input};
 use crate::report::{Answer, Command, Exit};
@@ -83,10 +81,7 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
     let fields = Fields { new: new.keys().collect(), changed: changed.keys().collect(), placeholders };
     let fields = (exit == Exit::Ok).then_some(&fields);
     let text = if exit == Exit::Ok { text(&scaffold) } else { String::new() };
-    let answer = Answer { command: Command::New, exit, diagnostics: &wrong, text: &text, fields };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), &tree, (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(&Answer { command: Command::New, exit, diagnostics: &wrong, text: &text, fields }, &tree)
 }
 
 fn text(scaffold: &Scaffold) -> String {

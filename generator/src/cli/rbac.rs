@@ -1,12 +1,10 @@
 //! `generator rbac`: the roles that syncd needs for an environment. Writes nothing.
 
-use std::io;
-
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{CliError, Shared, written};
+use super::{CliError, Shared};
 use crate::rbac::{self, Subject};
 use crate::report::{Answer, Command, Exit};
 use crate::source::SourceTree;
@@ -51,9 +49,8 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
         }
         Err(wrong) => (Exit::Refused, String::new(), None, wrong),
     };
-    let answer =
-        Answer { command: Command::Rbac, exit, diagnostics: &diagnostics, text: &text, fields: fields.as_ref() };
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    written(answer.write(shared.format(), &now, (&mut out, &mut err)))?;
-    Ok(exit)
+    shared.say(
+        &Answer { command: Command::Rbac, exit, diagnostics: &diagnostics, text: &text, fields: fields.as_ref() },
+        &now,
+    )
 }
