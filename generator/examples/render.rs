@@ -45,7 +45,7 @@ fn render(options: &Value) -> Result<Value, Value> {
         .collect();
     let request = request::request(options, &layers).map_err(|error| json!({ "error": error }))?;
     let chart = helm::load(&tree, "chart").map_err(|wrong| failure(&wrong))?;
-    let settings = Options { allow_nondeterministic: flag(options, "nondeterministic") };
+    let settings = Options { allow_nondeterministic: flag(options, "nondeterministic"), ..Options::default() };
     let rendered = helm::render(&chart, &request, &settings).map_err(|wrong| failure(&wrong))?;
     let mut texts: Map<String, Value> =
         rendered.files.iter().map(|file| (file.path.clone(), Value::from(file.text.as_str()))).collect();

@@ -14,6 +14,7 @@ mod new;
 mod rbac;
 mod render;
 mod repository;
+mod template;
 mod validate;
 
 use std::ffi::OsString;
@@ -36,8 +37,7 @@ const STACK_BYTES: usize = 8 << 20;
 
 const EXIT_CODES: &str = "Exit codes, of every command:
   0  done, and nothing differs
-  1  something differs: _gen from what the sources give (`check`, `diff`, `render --exit-code`), or from its own index
-     (`index verify`)
+  1  something differs: _gen from what the sources give (`check`, `diff`), or from its own index (`index verify`)
   2  the repository or the command line has mistakes; nothing was written
   3  the disk or git failed, or the generator has a bug";
 
@@ -81,6 +81,8 @@ enum Command {
     Diff(diff::Arguments),
     /// Says where the values of a service come from: the line that set each, what that overrides, and the template lines that read it
     Explain(explain::Arguments),
+    /// Prints what a chart on this disk renders to, as `helm template` does; needs no repository
+    Template(Box<template::Arguments>),
     /// Asks something of _gen alone, without the sources
     Index(index::Arguments),
     /// Says what syncd must be allowed to do in an environment: roles and bindings, as YAML, for exactly the kinds and namespaces in _gen
@@ -101,6 +103,7 @@ impl Command {
             Command::Validate(arguments) => validate::run(arguments, shared),
             Command::Diff(arguments) => diff::run(arguments, shared),
             Command::Explain(arguments) => explain::run(arguments, shared),
+            Command::Template(arguments) => template::run(arguments, shared),
             Command::Index(arguments) => index::run(arguments, shared),
             Command::Rbac(arguments) => rbac::run(arguments, shared),
             Command::New(arguments) => new::run(arguments, shared),
@@ -146,6 +149,11 @@ impl Shared {
             When::Auto if stream.is_terminal() && !no_color() => Color::On,
             When::Auto => Color::Off,
         }
+    }
+
+    /// Returns a path that was typed, from the root on where there is one.
+    fn beside_root(&self, path: &str) -> PathBuf {
+        if self.root.as_os_str() == "." { PathBuf::from(path) } else { self.root.join(path) }
     }
 
     fn format(&self) -> Format {

@@ -1,4 +1,4 @@
-//! The only file that touches the disk: reads the whole input into a [`SourceTree`], and replaces `_gen` in one step.
+//! The only module that touches the disk: reads the whole input into a [`SourceTree`], and replaces `_gen` in one step.
 //!
 //! Reads `services/`, `charts/` and `generator.yaml` and nothing else, so nothing else can reach an output. What is no regular file, leads
 //! out of the repository or is too large is refused by name, never followed or skipped. Knows no content.
@@ -9,6 +9,8 @@
 //! This holds for processes that die, not for a machine that loses power: there, Git is what is durable.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the file that touches the disk")]
+
+pub mod chart;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, suggest};
 use crate::gotemplate::Part;
-use crate::helm::{Provenance, Request, Set, Setter, ValueRead};
+use crate::helm::{Provenance, Request, Set, Setter, Setting, ValueRead};
 use crate::service::{self, Service};
 use crate::source::SourceTree;
 use crate::{file, release};
@@ -173,9 +173,9 @@ fn injected(tree: &SourceTree, question: &Question<'_>, request: &Request) -> BT
     // The version comes first, also where it is called as the environment is.
     let first = request.set.first().filter(|_| request.set.len() > 1).zip(version);
     let mut places: BTreeMap<String, Place> =
-        request.set.iter().map(|(path, value)| (path.clone(), place(value))).collect();
-    if let Some(((path, _), version)) = first {
-        places.insert(path.clone(), Place::at(version, 1, 1));
+        request.set.iter().filter_map(Setting::single).map(|(path, value)| (path.to_owned(), place(value))).collect();
+    if let Some((path, version)) = first.and_then(|(setting, version)| Some((setting.single()?.0, version))) {
+        places.insert(path.to_owned(), Place::at(version, 1, 1));
     }
     places
 }

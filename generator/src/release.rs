@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::helm::{self, Request};
+use crate::helm::{self, Request, Setting};
 use crate::service::{self, Catalog, Service};
 use crate::source::SourceTree;
 
@@ -114,7 +114,7 @@ pub fn prepare(service: Service, chart: &Chart, catalog: &Catalog) -> Release {
     for (path, value) in injected {
         let Some(path) = path else { continue };
         warnings.extend(overridden(&service, path));
-        set.push((path.clone(), Value::String(value.clone())));
+        set.push(Setting::Value { path: path.clone(), value: Value::String(value.clone()) });
     }
 
     let mut parts = Parts::new("generator inputs 1");

@@ -69,6 +69,8 @@ pub enum Command {
     New,
     /// To make git run the generator.
     Hook,
+    /// To print what a chart renders to.
+    Template,
     /// To say what syncd must be allowed.
     Rbac,
 }

@@ -8,7 +8,9 @@
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -26,12 +28,13 @@ struct Case {
     tree: SourceTree,
     layers: BTreeMap<String, String>,
     renders: Vec<Render>,
+    commands: Vec<Render>,
 }
 
 struct Render {
     name: String,
     options: Value,
-    /// By name: `stream`, `error`, or the path of a template.
+    /// By name: `stream`, `error`, or the path of a template; of a command `stdout`, `error`, `file PATH`.
     wants: BTreeMap<String, String>,
 }
 
@@ -47,7 +50,8 @@ fn cases() -> Vec<Case> {
 }
 
 fn case(name: String, text: &str) -> Case {
-    let mut case = Case { name, tree: SourceTree::default(), layers: BTreeMap::new(), renders: Vec::new() };
+    let mut case =
+        Case { name, tree: SourceTree::default(), layers: BTreeMap::new(), renders: Vec::new(), commands: Vec::new() };
     let mut archives: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for (name, text) in sections(text) {
         if let Some(layer) = name.strip_prefix("layer ") {
@@ -55,9 +59,13 @@ fn case(name: String, text: &str) -> Case {
         } else if let Some(render) = name.strip_prefix("render ") {
             let options = serde_json::from_str(&text).expect("options are JSON");
             case.renders.push(Render { name: render.to_owned(), options, wants: BTreeMap::new() });
+        } else if let Some(command) = name.strip_prefix("command ") {
+            let options = serde_json::from_str(&text).expect("a command is JSON");
+            case.commands.push(Render { name: command.to_owned(), options, wants: BTreeMap::new() });
         } else if let Some(want) = name.strip_prefix("want ") {
-            let (_, what) = want.split_once(": ").expect("what is wanted");
-            case.renders.last_mut().expect("a render before").wants.insert(what.to_owned(), text);
+            let (of, what) = want.split_once(": ").expect("what is wanted");
+            let mut asked = case.renders.iter_mut().chain(&mut case.commands);
+            asked.find(|one| one.name == of).expect("asked before").wants.insert(what.to_owned(), text);
         } else if let Some((archive, inner)) = name.split_once(".tgz/") {
             archives.entry(format!("{archive}.tgz")).or_default().push((inner.to_owned(), text));
         } else {
@@ -218,7 +226,7 @@ fn every_chart_renders_as_in_helm() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for case in &cases {
-        assert!(!case.renders.is_empty(), "{} renders nothing", case.name);
+        assert!(!case.renders.is_empty() || !case.commands.is_empty(), "{} renders nothing", case.name);
         for render in &case.renders {
             assert!(!render.wants.is_empty(), "{}: {} is not recorded", case.name, render.name);
             count += 1;
@@ -268,4 +276,136 @@ fn leaves_of(value: &Value) -> Vec<(Vec<&str>, &Value)> {
             fields.iter().map(|(key, value)| (key.as_str(), value)).flat_map(below).collect()
         }
     }
+}
+
+/// Puts a case on the disk as `conformance/helm/cmd/charts` does.
+fn unfold(case: &Case, folder: &Path) {
+    let put = |path: &str, content: &[u8]| {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().expect("below the folder")).expect("made");
+        std::fs::write(path, content).expect("written");
+    };
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (path, content) in case.tree.iter() {
+        put(path, content);
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        let name = path.replacen("chart/", "packed/", 1);
+        archive.append_data(&mut header, name, content).expect("a file in an archive");
+    }
+    put("chart.tgz", &archive.into_inner().and_then(GzEncoder::finish).expect("an archive"));
+    for (name, text) in &case.layers {
+        put(&format!("values/{name}"), text.as_bytes());
+    }
+}
+
+/// Runs `generator template` in a folder.
+fn template(folder: &Path, args: &[String], stdin: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_generator"));
+    command.arg("template").args(args).current_dir(folder).env_clear();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("started");
+    // Whoever does not read it has closed it.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("ended")
+}
+
+/// Returns the arguments that mean the same as the options of a render.
+fn arguments(options: &Value) -> Vec<String> {
+    let mut args =
+        vec![options.get("name").and_then(Value::as_str).unwrap_or("release-name").to_owned(), "chart".to_owned()];
+    for (key, flag) in [
+        ("setJSON", "--set-json"),
+        ("set", "--set"),
+        ("setString", "--set-string"),
+        ("setLiteral", "--set-literal"),
+        ("apiVersions", "--api-versions"),
+        ("showOnly", "--show-only"),
+    ] {
+        args.extend(strings(options, key).into_iter().flat_map(|value| [flag.to_owned(), value]));
+    }
+    args.extend(strings(options, "layers").into_iter().flat_map(|layer| ["-f".to_owned(), format!("values/{layer}")]));
+    for (key, flag) in [("namespace", "-n"), ("kubeVersion", "--kube-version")] {
+        let value = options.get(key).and_then(Value::as_str);
+        args.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value.to_owned()]));
+    }
+    for (key, flag) in [
+        ("isUpgrade", "--is-upgrade"),
+        ("includeCRDs", "--include-crds"),
+        ("noHooks", "--no-hooks"),
+        ("skipTests", "--skip-tests"),
+    ] {
+        args.extend(options.get(key).and_then(Value::as_bool).unwrap_or_default().then(|| flag.to_owned()));
+    }
+    args
+}
+
+/// Compares what the program did in `folder` with what Helm did.
+fn obey(folder: &Path, command: &Render, mut args: Vec<String>) -> Result<(), String> {
+    let stdin = command.options.get("stdin").and_then(Value::as_str).unwrap_or_default();
+    let output = template(folder, &args, stdin);
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if let Some(error) = command.wants.get("error") {
+        if output.status.code() != Some(2) || !stdout.is_empty() {
+            return Err(format!("Helm fails, and we do not: {error}\n{stdout}{stderr}"));
+        }
+        if error.contains("\n- at '") {
+            return Ok(());
+        }
+        args.extend(["--format", "json"].map(str::to_owned));
+        let report: Value = serde_json::from_slice(&template(folder, &args, stdin).stdout).expect("JSON");
+        let ours: String =
+            report["diagnostics"].as_array().into_iter().flatten().map(|one| one["message"].to_string()).collect();
+        let known = command.options.get("ours").and_then(Value::as_str);
+        let cause = Value::from(known.unwrap_or_else(|| cause(error))).to_string();
+        let cause = cause.trim_matches('"');
+        return if ours.contains(cause) { Ok(()) } else { Err(format!("we say: {ours}\nHelm says: {error}")) };
+    }
+    let mut ours = BTreeMap::from([("stdout".to_owned(), stdout.clone().into_owned())]);
+    if !output.status.success() {
+        return Err(format!("we fail, and Helm does not: {stderr}"));
+    }
+    let mut folders = vec![folder.join("out")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).into_iter().flatten() {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("below it").to_string_lossy().into_owned();
+            ours.insert(format!("file {name}"), std::fs::read_to_string(&path).expect("text"));
+        }
+    }
+    let wants = match command.wants.get("stream") {
+        Some(stream) => &BTreeMap::from([("stdout".to_owned(), stream.clone())]),
+        None => &command.wants,
+    };
+    match ours.iter().zip(wants).find(|(ours, wants)| ours != wants) {
+        Some(((name, ours), (_, want))) => Err(format!("{name} is {}", difference(ours, want))),
+        None if ours.len() != wants.len() => Err(format!("we write {:?}", ours.keys())),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn the_program_does_what_helm_does() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in &cases() {
+        let folder = tempfile::TempDir::new().expect("a scratch folder");
+        unfold(case, folder.path());
+        let renders = case.renders.iter().map(|render| (render, arguments(&render.options)));
+        let commands = case.commands.iter().map(|command| (command, strings(&command.options, "args")));
+        for (command, args) in renders.chain(commands) {
+            assert!(!command.wants.is_empty(), "{}: {} is not recorded", case.name, command.name);
+            count += 1;
+            if let Err(difference) = obey(folder.path(), command, args) {
+                wrong.push(format!("{}: {}: {difference}", case.name, command.name));
+            }
+            let _ = std::fs::remove_dir_all(folder.path().join("out"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {count} runs differ:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -56,6 +56,11 @@ impl Rules {
         folders.into_iter().any(|folder| self.ignores(folder, true)) || self.ignores(path, false)
     }
 
+    /// Reports whether a folder is left out, and with it all that is in it.
+    pub fn ignore_folder(&self, path: &str) -> bool {
+        self.ignores(path, true)
+    }
+
     fn ignores(&self, path: &str, is_directory: bool) -> bool {
         for rule in &self.rules {
             if rule.negate {

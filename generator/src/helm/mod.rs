@@ -14,6 +14,7 @@ mod package;
 mod path_match;
 mod provenance;
 mod reads;
+mod release_name;
 mod render;
 mod schema;
 pub mod stream;
@@ -30,9 +31,11 @@ use serde_json::Value;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{Functions, Origins};
 use crate::source::SourceTree;
+pub use ignore::{BadRule, Rules as IgnoreRules};
 use package::Package;
 pub use provenance::{Provenance, Set, Setter};
 pub use reads::ValueRead;
+pub use release_name::{RELEASE_NAME_BYTES_MAX, check_release_name, release_name};
 use render::Prepared;
 
 /// A chart with its subcharts. `Send + Sync`; one chart serves any number of concurrent renders.
@@ -96,6 +99,39 @@ impl Default for Capabilities {
     }
 }
 
+/// A value that goes over all files of values.
+#[derive(Debug, Clone)]
+pub enum Setting {
+    /// A path in the notation of `helm --set` (`image.tag`, `hosts[0].name`, `a\.b`), and a value.
+    Value {
+        /// The path.
+        path: String,
+        /// The value.
+        value: Value,
+    },
+    /// What stands behind one of the flags of `helm template`; see [`strvals`].
+    Line {
+        /// The flag, as messages name it: `--set`.
+        flag: &'static str,
+        /// How the line is written.
+        notation: strvals::Notation,
+        /// The line.
+        line: String,
+    },
+    /// An object behind `--set-json`: its maps merge, the rest replaces. Every number is a float.
+    Object(Value),
+}
+
+impl Setting {
+    /// Returns path and value, unless it is a flag that is still to be read.
+    pub fn single(&self) -> Option<(&str, &Value)> {
+        match self {
+            Setting::Value { path, value } => Some((path, value)),
+            Setting::Line { .. } | Setting::Object(_) => None,
+        }
+    }
+}
+
 /// One release to render.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -105,9 +141,8 @@ pub struct Request {
     pub namespace: String,
     /// Files of values, low to high; they go over the chart's own values.
     pub layers: Vec<Layer>,
-    /// Single values over all layers: a path in the notation of `helm --set` (`image.tag`, `hosts[0].name`, `a\.b`) and a value.
-    /// Here, and only here, an integer stays an integer.
-    pub set: Vec<(String, Value)>,
+    /// Single values over all layers, in order. Here, and only here, an integer stays an integer.
+    pub set: Vec<Setting>,
     /// `.Capabilities`.
     pub capabilities: Capabilities,
     /// `.Release.IsUpgrade`; `.Release.IsInstall` is its opposite.
@@ -119,6 +154,8 @@ pub struct Request {
 pub struct Options {
     /// Lets random and clock functions run instead of refusing them.
     pub allow_nondeterministic: bool,
+    /// Leaves `values.schema.json` out.
+    pub skip_schema_validation: bool,
 }
 
 /// What a chart rendered to.
@@ -174,8 +211,29 @@ fn offset(text: &str, at: Position) -> usize {
 /// # Errors
 /// Everything that is wrong with the files of the chart, templates that do not parse included.
 pub fn load(tree: &SourceTree, folder: &str) -> Result<Chart, Diagnostics> {
+    load_files(folder, package::kept(folder, tree.below(folder))?)
+}
+
+/// Loads the chart in `folder` of `tree`, where it was put from an archive by [`unpack`]: an archive has no use for a `.helmignore`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_unpacked(tree: &SourceTree, folder: &str) -> Result<Chart, Diagnostics> {
+    let file = |(path, content): (&str, &[u8])| package::File { path: path.to_owned(), content: content.into() };
+    load_files(folder, tree.below(folder).map(file).collect())
+}
+
+/// Unpacks a packed chart: its files by path, the folder they are all in left out.
+///
+/// # Errors
+/// Why it is refused, in Helm's words.
+pub fn unpack(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let files = archive::unpack(archive).map_err(|error| error.to_string())?;
+    Ok(files.into_iter().map(|file| (file.path, file.content.to_vec())).collect())
+}
+
+fn load_files(folder: &str, kept: Vec<package::File>) -> Result<Chart, Diagnostics> {
     let mut diagnostics = Diagnostics::new();
-    let kept = package::kept(folder, tree.below(folder))?;
     let files = kept.iter().map(|file| (file.path.clone(), file.content.to_vec())).collect();
     let functions = render::functions();
     if let Some(root) = package::read(folder, kept, 0, &mut diagnostics) {

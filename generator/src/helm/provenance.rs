@@ -12,7 +12,7 @@ use manifest::yaml::{self, Marks};
 
 use super::package::{self, Package};
 use super::values::{self, GLOBAL};
-use super::{Chart, Request, strvals, tree};
+use super::{Chart, Request, Setting, strvals, tree};
 use crate::diagnostic::{Diagnostics, Place};
 use crate::value::{Map, Value};
 
@@ -72,10 +72,10 @@ impl Chart {
     /// # Errors
     /// As [`super::values`].
     pub fn provenance(&self, request: &Request) -> Result<Provenance, Diagnostics> {
-        let singles = request.set.iter().rev().filter_map(|(path, value)| {
+        let singles = request.set.iter().rev().filter_map(Setting::single).filter_map(|(path, value)| {
             let single = Map::new();
             strvals::set_path(path, &values::from_json(value), &single).ok()?;
-            Some(Source { value: Value::Map(single).to_json().ok()?, kind: Kind::Single(path.clone()) })
+            Some(Source { value: Value::Map(single).to_json().ok()?, kind: Kind::Single(path.to_owned()) })
         });
         let layers = request.layers.iter().rev().map(|layer| Source {
             value: layer.value.clone(),

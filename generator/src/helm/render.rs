@@ -12,7 +12,7 @@ use super::objects;
 use super::package::{File, Package};
 use super::tree::Node;
 use super::values::{self, Misfit, Nulls, VALUES};
-use super::{Chart, Options, Rendered, RenderedFile, Request, strvals};
+use super::{Chart, Options, Rendered, RenderedFile, Request, Setting, strvals};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{self, Executor, Functions, Parsed, TemplateSet};
 use crate::sprig::semver::is_compatible_range;
@@ -64,7 +64,9 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
     }
     let (root, user) = settle(chart, request)?;
     let mut diagnostics = Diagnostics::new();
-    check_schemas(&root, &user, "", request, &mut diagnostics);
+    if !options.skip_schema_validation {
+        check_schemas(&root, &user, "", request, &mut diagnostics);
+    }
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
@@ -116,12 +118,24 @@ fn user_values(request: &Request) -> Result<Map, Diagnostics> {
     for layer in &request.layers {
         values::merge_maps(&values, &values::map_of_layer(&layer.value));
     }
-    for (path, value) in &request.set {
-        strvals::set_path(path, &values::from_json(value), &values)
-            .map_err(|error| Diagnostic::error("bad-value-path", format!("cannot set `{path}`: {error}")))
-            .map_err(Diagnostics::from)?;
+    for setting in &request.set {
+        set(setting, &values).map_err(|message| Diagnostic::error("bad-value-path", message))?;
     }
     Ok(values)
+}
+
+fn set(setting: &Setting, values: &Map) -> Result<(), String> {
+    match setting {
+        Setting::Value { path, value } => strvals::set_path(path, &values::from_json(value), values)
+            .map_err(|error| format!("cannot set `{path}`: {error}")),
+        Setting::Line { flag, notation, line } => {
+            strvals::apply(line, *notation, values).map_err(|error| format!("failed parsing {flag} data: {error}"))
+        }
+        Setting::Object(object) => {
+            values::merge_maps(values, &values::map_of_layer(object));
+            Ok(())
+        }
+    }
 }
 
 fn misfit(error: &Misfit, request: &Request, chart: &Place) -> Diagnostics {

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use manifest::object::{INSTALL_ORDER, install_order};
-use manifest::yaml::{self, DuplicateKeys};
+use manifest::yaml::{self, DuplicateKeys, Position};
 use regex::Regex;
 use serde_json::Value as Json;
 
 use super::metadata::as_text;
 use super::{Rendered, RenderedFile, path_match};
+use crate::diagnostic::Diagnostic;
 
 /// The hooks Helm knows, as written and as meant.
 const HOOKS: [(&str, &str); 10] = [
@@ -63,6 +64,19 @@ pub struct NotYaml {
     pub line: usize,
     /// Column, from 1.
     pub column: usize,
+}
+
+impl NotYaml {
+    /// Returns the error at the place in the template that wrote what is not YAML.
+    pub fn diagnostic(&self, rendered: &Rendered) -> Diagnostic {
+        let diagnostic = Diagnostic::error("invalid-yaml", self.to_string());
+        let Some(file) = rendered.files.iter().find(|file| file.path == self.path) else { return diagnostic };
+        let before = &file.text[..self.offset];
+        let indent = if self.line == 1 { before.rsplit('\n').next().map_or(0, |line| line.chars().count()) } else { 0 };
+        let line = before.matches('\n').count() + self.line;
+        let at = Position { line, column: self.column + indent };
+        diagnostic.at(file.place(at)).hint("see what the templates rendered to with `--debug`")
+    }
 }
 
 /// Splits and sorts what a chart rendered to.
@@ -222,11 +236,8 @@ pub struct NoSuchTemplate {
 /// # Errors
 /// The first pattern that fits nothing.
 pub fn show_only(output: &str, patterns: &[String]) -> Result<String, NoSuchTemplate> {
-    let source = |document: &str| {
-        let line =
-            document.lines().find_map(|line| line.split_once("# Source: ").map(|(_, source)| source.to_owned()))?;
-        line.split_once('/').map(|(_, path)| path.to_owned())
-    };
+    static SOURCE: LazyLock<Regex> = LazyLock::new(|| Regex::new("# Source: [^/]+/(.+)").expect("a fixed pattern"));
+    let source = |document: &str| SOURCE.captures(document).map(|found| found[1].to_owned());
     let documents: Vec<(String, &str)> =
         split(output).into_iter().filter_map(|(_, document)| Some((source(document)?, document))).collect();
     let mut shown = String::new();
@@ -244,33 +255,52 @@ pub fn show_only(output: &str, patterns: &[String]) -> Result<String, NoSuchTemp
     Ok(shown)
 }
 
+/// Where a text belongs that `helm template` gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A file of `crds/`, whole.
+    Crd,
+    /// An ordinary document.
+    Manifest,
+    /// A hook.
+    Hook,
+}
+
+/// Returns what of a release is selected, in Helm's order: where it belongs, its path, its text.
+///
+/// # Errors
+/// As [`sort`].
+pub fn select(rendered: &Rendered, selection: &Selection) -> Result<Vec<(Part, String, String)>, NotYaml> {
+    let sorted = sort(&rendered.files)?;
+    let crds = rendered.crds.iter().filter(|_| selection.include_crds);
+    let crds = crds.map(|crd| (Part::Crd, crd.path.clone(), crd.text.clone()));
+    let manifests = sorted.manifests.into_iter().map(|manifest| (Part::Manifest, manifest.path, manifest.text));
+    let is_selected = |hook: &Document| !(selection.no_hooks || selection.skip_tests && hook.hooks.contains(&"test"));
+    let hooks = sorted.hooks.into_iter().filter(is_selected).map(|hook| (Part::Hook, hook.path, hook.text));
+    Ok(crds.chain(manifests).chain(hooks).collect())
+}
+
+/// Returns a text under the line that names its template.
+pub fn entry(path: &str, text: &str) -> String {
+    format!("---\n# Source: {path}\n{text}\n")
+}
+
 /// Returns what `helm template` prints.
 ///
 /// # Errors
 /// As [`sort`].
 pub fn template_output(rendered: &Rendered, selection: &Selection) -> Result<String, NotYaml> {
-    let sorted = sort(&rendered.files)?;
-    let mut out = String::new();
-    let mut push = |path: &str, text: &str| {
-        out.push_str("---\n# Source: ");
-        out.push_str(path);
-        out.push('\n');
-        out.push_str(text);
-        out.push('\n');
+    let selected = select(rendered, selection)?;
+    let print = |hooks: bool| -> String {
+        let some = selected.iter().filter(|(part, ..)| (*part == Part::Hook) == hooks);
+        some.map(|(_, path, text)| entry(path, text)).collect()
     };
-    if selection.include_crds {
-        for crd in &rendered.crds {
-            push(&crd.path, &crd.text);
-        }
-    }
-    for manifest in &sorted.manifests {
-        push(&manifest.path, &manifest.text);
-    }
-    let mut out = format!("{}\n", out.trim());
-    if !selection.no_hooks {
-        for hook in sorted.hooks.iter().filter(|hook| !(selection.skip_tests && hook.hooks.contains(&"test"))) {
-            out.push_str(&format!("---\n# Source: {}\n{}\n", hook.path, hook.text));
-        }
-    }
-    Ok(out)
+    Ok(format!("{}\n{}", print(false).trim(), print(true)))
+}
+
+/// Returns the texts of all templates as they are, blank ones left out: what `helm template --debug` prints where one of them is not YAML.
+pub fn unsorted(rendered: &Rendered) -> String {
+    let files = rendered.files.iter().filter(|file| !file.text.trim().is_empty());
+    let all: String = files.map(|file| entry(&file.path, &file.text)).collect();
+    format!("{}\n", all.trim())
 }

@@ -30,7 +30,7 @@ pub enum Notation {
 #[error("{0}")]
 pub struct Error(String);
 
-/// Reads a line into single values, in order: a path as [`Request::set`](super::Request) takes it, and its value.
+/// Reads a line into single values, in order: a path as [`Setting::Value`](super::Setting) takes it, and its value.
 ///
 /// # Errors
 /// What is wrong with the line.
@@ -39,6 +39,15 @@ pub fn parse(line: &str, notation: Notation) -> Result<Vec<(String, Json)>, Erro
     let source = Source::Notation(notation, &mut settings);
     Parser { rest: line.chars().collect(), at: 0, start: 0, source }.line(&Map::new())?;
     Ok(settings)
+}
+
+/// Reads a line and sets what it says in `values`, over what is there.
+///
+/// # Errors
+/// What is wrong with the line, or with what it is to be set into.
+pub(super) fn apply(line: &str, notation: Notation, values: &Map) -> Result<(), Error> {
+    let source = Source::Notation(notation, &mut Vec::new());
+    Parser { rest: line.chars().collect(), at: 0, start: 0, source }.line(values)
 }
 
 /// Sets one value at a path in the same notation; `path` has no `=`.

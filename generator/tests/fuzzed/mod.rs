@@ -147,7 +147,7 @@ fn request(layers: Vec<Layer>, set: Vec<(String, serde_json::Value)>) -> Request
         release_name: "web".to_owned(),
         namespace: "default".to_owned(),
         layers,
-        set,
+        set: set.into_iter().map(|(path, value)| helm::Setting::Value { path, value }).collect(),
         capabilities: helm::Capabilities::default(),
         is_upgrade: false,
     }

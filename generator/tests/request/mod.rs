@@ -4,7 +4,7 @@
 //! `conformance/helm/internal/sdk`.
 
 use generator::helm::strvals::{self, Notation};
-use generator::helm::{Capabilities, Layer, Request};
+use generator::helm::{Capabilities, Layer, Request, Setting};
 use manifest::yaml::{self, DuplicateKeys};
 use serde_json::Value;
 
@@ -52,7 +52,8 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
                     serde_json::from_str(&line).map_err(|_| format!("failed parsing --set-json data JSON: {line}"))?;
                 layers.push(Layer { file: "--set-json".to_owned(), value, ..Layer::default() });
             } else {
-                set.extend(strvals::parse(&line, notation).map_err(|error| error.to_string())?);
+                let singles = strvals::parse(&line, notation).map_err(|error| error.to_string())?;
+                set.extend(singles.into_iter().map(|(path, value)| Setting::Value { path, value }));
             }
         }
     }

@@ -4,7 +4,9 @@
 //
 //	-- layer NAME --     a values file for renders
 //	-- render NAME --    a JSON object: how to render
-//	-- want NAME: … --   what Helm gives: "stream" on standard output, the "error", or the text of a template that the stream lacks
+//	-- command NAME --   a JSON object: the arguments of a helm command, run beside the folders `chart` and `values` and the archive `chart.tgz`
+//	-- want NAME: … --   what Helm gives: "stream" on standard output, the "error", or the text of a template that the stream lacks;
+//	                     of a command "stdout", the "error", and "file PATH" for each file below `out`
 //
 // A file below X.tgz is packed into that archive. A section whose name ends in " | json" holds a JSON string, for texts that cannot stand
 // in a line of their own. Recording runs the helm command for the stream and for errors, and the SDK for the text of each template; with
@@ -51,6 +53,14 @@ type render struct {
 	NoHooks    bool     `json:"noHooks"`
 	SkipTests  bool     `json:"skipTests"`
 	ShowOnly   []string `json:"showOnly"`
+	// Ours is a part of our message where it knowingly differs from Helm's.
+	Ours string `json:"ours,omitempty"`
+}
+
+// command is a command line as it is typed.
+type command struct {
+	Args  []string `json:"args"`
+	Stdin string   `json:"stdin"`
 	// Ours is a part of our message where it knowingly differs from Helm's.
 	Ours string `json:"ours,omitempty"`
 }
@@ -104,7 +114,7 @@ func record(text, helm string) (string, error) {
 	for _, s := range sections {
 		if name, ok := strings.CutPrefix(s.name, "layer "); ok {
 			layers[name] = s.text
-		} else if !strings.HasPrefix(s.name, "render ") && !strings.HasPrefix(s.name, "want ") {
+		} else if !strings.HasPrefix(s.name, "render ") && !strings.HasPrefix(s.name, "command ") && !strings.HasPrefix(s.name, "want ") {
 			files[s.name] = s.text
 		}
 	}
@@ -118,6 +128,16 @@ func record(text, helm string) (string, error) {
 			continue
 		}
 		put(&out, s)
+		if name, ok := strings.CutPrefix(s.name, "command "); ok {
+			wants, err := obey(dir, s.text, helm)
+			if err != nil {
+				return "", fmt.Errorf("%s: %w", s.name, err)
+			}
+			for _, want := range wants {
+				put(&out, section{"want " + name + ": " + want.name, want.text})
+			}
+			continue
+		}
 		name, ok := strings.CutPrefix(s.name, "render ")
 		if !ok {
 			continue
@@ -201,6 +221,17 @@ func write(dir string, files, layers map[string]string) error {
 			return err
 		}
 	}
+	packed := map[string]string{}
+	for name, text := range files {
+		packed["packed/"+name] = text
+	}
+	archive, err := pack(packed)
+	if err != nil {
+		return err
+	}
+	if err := put(filepath.Join(dir, "chart.tgz"), archive); err != nil {
+		return err
+	}
 	for name, text := range layers {
 		if err := put(filepath.Join(dir, "values", name), text); err != nil {
 			return err
@@ -281,7 +312,7 @@ func ask(dir string, layers map[string]string, r *render, helm string) []section
 		message = strings.ReplaceAll(message, dir+"/", "")
 		return []section{{"error", steady(strings.TrimRight(message, "\n")) + "\n"}}
 	}
-	wants := []section{{"stream", text(stdout.String())}}
+	wants := []section{{"stream", toValid(stdout.String())}}
 	answer := sdk.Render(request)
 	if answer.Error != "" {
 		log.Fatalf("the helm command renders what the SDK does not: %s", answer.Error)
@@ -295,9 +326,45 @@ func ask(dir string, layers map[string]string, r *render, helm string) []section
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		wants = append(wants, section{name, text(answer.Files[name])})
+		wants = append(wants, section{name, toValid(answer.Files[name])})
 	}
 	return wants
+}
+
+// obey runs a helm command as it is typed.
+func obey(dir, text, helm string) ([]section, error) {
+	var c command
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&c); err != nil {
+		return nil, err
+	}
+	out := filepath.Join(dir, "out")
+	if err := os.RemoveAll(out); err != nil {
+		return nil, err
+	}
+	var stdout, stderr bytes.Buffer
+	helmed := exec.Command(helm, append([]string{"template"}, c.Args...)...)
+	helmed.Dir, helmed.Stdin, helmed.Stdout, helmed.Stderr = dir, strings.NewReader(c.Stdin), &stdout, &stderr
+	helmed.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
+	if err := helmed.Run(); err != nil {
+		_, message, _ := strings.Cut(stderr.String(), "Error: ")
+		message, _, _ = strings.Cut(message, "\n\nUse --debug")
+		message = strings.ReplaceAll(message, dir+"/", "")
+		return []section{{"error", steady(strings.TrimRight(message, "\n")) + "\n"}}, nil
+	}
+	wants := []section{{"stdout", toValid(stdout.String())}}
+	err := filepath.Walk(out, func(path string, file os.FileInfo, err error) error {
+		if os.IsNotExist(err) || err == nil && file.IsDir() {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err == nil {
+			wants = append(wants, section{"file " + strings.TrimPrefix(path, dir+"/"), toValid(string(content))})
+		}
+		return err
+	})
+	return wants, err
 }
 
 // steady sorts what schemas find wrong in a chart, which comes in the random order of Go's maps.
@@ -323,5 +390,5 @@ func steady(message string) string {
 	return strings.Join(out, "\n")
 }
 
-// text replaces bytes that are not UTF-8, as the generator does.
-func text(s string) string { return string([]rune(s)) }
+// toValid replaces bytes that are not UTF-8, as the generator does.
+func toValid(s string) string { return string([]rune(s)) }
