@@ -56,7 +56,7 @@ pub fn is_waited_for(kind: &GroupKind, manifest: &Value) -> bool {
 }
 
 /// Tells whether a kind is not one of Kubernetes' own.
-fn is_custom(kind: &GroupKind) -> bool {
+pub fn is_custom(kind: &GroupKind) -> bool {
     const OWN: [&str; 22] = [
         "",
         "admissionregistration.k8s.io",

@@ -43,7 +43,8 @@ impl<C: Cluster> Walk<'_, C> {
         let mut redactor = run.secrets_of(self.name);
         let first = failed.iter().take(CAUSES_MAX);
         let explained = join_all(first.map(|failure| run.cause(failure, redactor.clone())));
-        let causes = tokio::time::timeout(TIME_MAX, explained).await.unwrap_or_default();
+        let explained = run.context.unless_superseded(tokio::time::timeout(TIME_MAX, explained)).await;
+        let causes = explained.and_then(Result::ok).unwrap_or_default();
         for (cause, known) in causes {
             self.causes.push(cause);
             redactor.extend(known);
@@ -52,7 +53,7 @@ impl<C: Cluster> Walk<'_, C> {
             failure.message = redactor.redact(&failure.message);
         }
         let said = join_all(self.causes.iter().map(|cause| run.say(self.name, cause)));
-        let _ = tokio::time::timeout(TIME_MAX, said).await;
+        let _ = run.context.unless_superseded(tokio::time::timeout(TIME_MAX, said)).await;
     }
 }
 

@@ -13,8 +13,8 @@ use super::objects::summary;
 use super::service::{Stop, Walk};
 use super::{Next, Pause};
 use crate::cluster::{Cluster, GroupKind};
-use crate::readiness::Readiness;
 use crate::readiness::pods::{self, Fails, Sign, Tolerance};
+use crate::readiness::{Readiness, is_custom};
 use crate::report::{Event, Outcome, Waiting};
 
 /// How long an object that says nothing of itself must stay as it is to count as ready.
@@ -48,7 +48,7 @@ impl Look {
     /// Tells whether it may bring what another one misses.
     fn may_bring(&self) -> bool {
         let kind = GroupKind::of(&self.object);
-        self.is_under_way() && (kind.kind == "Job" || !pods::runs_pods(&kind))
+        self.is_under_way() && (kind.kind == "Job" || is_custom(&kind))
     }
 
     fn is_under_way(&self) -> bool {

@@ -20,6 +20,10 @@ const CREATION_GRACE: Duration = Duration::from_secs(3);
 /// Failed mounts that are let pass besides the allowed failures: a node's cache may be late.
 const MOUNTS_SPARED: i64 = 1;
 
+/// How long a broken pod of the revision before may hold a StatefulSet.
+const OLD_POD_GRACE: Duration = Duration::from_secs(30);
+
+const REVISION_HASH: &str = "controller-revision-hash";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 const WERF: &str = "werf.io/";
@@ -165,6 +169,9 @@ pub fn signs(kind: &GroupKind, workload: &Value, evidence: &Evidence<'_>, tolera
         let events = evidence.events.get(uid(pod)).map(Vec::as_slice).unwrap_or_default();
         signs.extend(signs_of_pod(pod, events, tolerance, kind.kind == "Job"));
     }
+    if kind.kind == "StatefulSet" {
+        signs.extend(held_by_old_pod(workload, evidence, tolerance));
+    }
     if tolerance.fails == Fails::AtTheEnd {
         signs.iter_mut().for_each(|sign| sign.may_be_brought = true);
     }
@@ -203,7 +210,6 @@ fn newest_set<'a>(deployment: &Value, sets: &[&'a Value]) -> Option<&'a Value> {
 
 /// Returns the pods of the present revision that are not on their way out.
 pub fn new_pods<'a>(kind: &GroupKind, workload: &Value, evidence: &Evidence<'a>) -> Vec<&'a Value> {
-    const HASH: &str = "controller-revision-hash";
     let pods = evidence.pods.iter().copied().filter(|pod| !is_going(pod));
     match kind.kind.as_str() {
         "Deployment" => match newest_set(workload, &evidence.sets) {
@@ -212,7 +218,7 @@ pub fn new_pods<'a>(kind: &GroupKind, workload: &Value, evidence: &Evidence<'a>)
         },
         "StatefulSet" => {
             let revision = text(workload, "/status/updateRevision");
-            pods.filter(|pod| !revision.is_empty() && label(pod, HASH) == revision).collect()
+            pods.filter(|pod| !revision.is_empty() && label(pod, REVISION_HASH) == revision).collect()
         }
         "DaemonSet" => {
             if status(workload, "updatedNumberScheduled") == 0 {
@@ -225,11 +231,33 @@ pub fn new_pods<'a>(kind: &GroupKind, workload: &Value, evidence: &Evidence<'a>)
             }
             // Pods are only ever made from the newest template, so the youngest is of it.
             let youngest = pods.iter().max_by_key(|pod| text(pod, "/metadata/creationTimestamp"));
-            let revision = youngest.map(|pod| label(pod, HASH)).unwrap_or_default();
-            pods.into_iter().filter(|pod| label(pod, HASH) == revision).collect()
+            let revision = youngest.map(|pod| label(pod, REVISION_HASH)).unwrap_or_default();
+            pods.into_iter().filter(|pod| label(pod, REVISION_HASH) == revision).collect()
         }
         _ => pods.collect(),
     }
+}
+
+/// A StatefulSet that updates its pods in order waits for a pod to be ready before it replaces it, also for one that never will be: until
+/// somebody deletes it, the mended revision does not come (the Kubernetes documentation calls it "forced rollback").
+fn held_by_old_pod(workload: &Value, evidence: &Evidence<'_>, tolerance: &Tolerance) -> Option<Sign> {
+    let is_parallel = text(workload, "/spec/podManagementPolicy") == "Parallel";
+    let revision = text(workload, "/status/updateRevision");
+    if is_parallel || text(workload, "/spec/updateStrategy/type") == "OnDelete" || revision.is_empty() {
+        return None;
+    }
+    let old = evidence.pods.iter().filter(|pod| !is_going(pod) && label(pod, REVISION_HASH) != revision);
+    let broken = old.flat_map(|pod| {
+        let events = evidence.events.get(uid(pod)).map(Vec::as_slice).unwrap_or_default();
+        signs_of_pod(pod, events, tolerance, false)
+    });
+    let broken = broken.into_iter().find(|sign| sign.lasts.is_zero())?;
+    let name = broken.pod.as_deref().unwrap_or_default();
+    let message = format!(
+        "it is of the revision before and not replaced until it is ready, which it will not be ({}); delete pod {name}",
+        broken.reason
+    );
+    Some(Sign { reason: "HeldByOldPod".to_owned(), message, lasts: OLD_POD_GRACE, may_be_brought: false, ..broken })
 }
 
 // ------------------------------------------------------------------------------------------------------------------ creation

@@ -210,6 +210,19 @@ async fn what_takes_its_time_within_its_allowance_becomes_ready() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_broken_pod_that_holds_a_mended_stateful_set_is_named() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("StatefulSet.apps a", "crash-loop")])]);
+    assert_eq!(states(&world.cycle().await), [("app1", ServiceState::Failed)].into());
+    world.commit(&[service("app1", &[("StatefulSet.apps a", "v2")])]);
+    let report = world.cycle().await;
+    let app = &report.services["app1"];
+    assert_eq!((app.state, app.causes[0].reason.as_str()), (ServiceState::Failed, "HeldByOldPod"), "{app:#?}");
+    assert!((30.0..36.0).contains(&app.seconds), "{}", app.seconds);
+    assert!(app.causes[0].message.contains("delete pod a-0"), "{}", app.causes[0].message);
+}
+
 /// Does something once, some time after a cycle began.
 fn once_after(seconds: u64, deed: impl Fn(&sandbox::Cluster) + Send + 'static) -> crate::world::Watchful {
     let mut done = false;
