@@ -50,7 +50,9 @@ fn render(file: &Value, probe: &Value) -> Result<String, Vec<String>> {
     let messages =
         |wrong: generator::diagnostic::Diagnostics| wrong.iter().map(|d| d.message.clone()).collect::<Vec<_>>();
     let chart = helm::load(&tree, "c").map_err(messages)?;
-    let rendered = helm::render(&chart, &request, &Options::default()).map_err(messages)?;
+    let allow_nondeterministic = file.get("nondeterministic").and_then(Value::as_bool).unwrap_or_default();
+    let rendered =
+        helm::render(&chart, &request, &Options { allow_nondeterministic, ..Options::default() }).map_err(messages)?;
     Ok(rendered.files.into_iter().map(|file| file.text).collect())
 }
 

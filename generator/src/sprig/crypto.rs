@@ -1,9 +1,6 @@
-//! Passwords, keys, certificates and encryption.
+//! Passwords and encryption.
 //!
-//! Most of these need chance and are refused, unless the host allows results that differ from run to run; certificates and RSA keys
-//! are refused even then. Source: Sprig v3.3.0 `crypto.go`.
-
-use std::any::Any;
+//! Most of these need chance and are refused, unless the host allows results that differ from run to run. Source: Sprig v3.3.0 `crypto.go`.
 
 use aes::Aes256;
 use base64::Engine;
@@ -15,12 +12,9 @@ use super::encoding::decode_base64;
 use super::random::bytes;
 use super::{Outcome, refuse};
 use crate::gotemplate::{Call, FunctionError};
-use crate::value::{Object, SizedInt, Str, Type, Value};
+use crate::value::{SizedInt, Str, Value};
 
 const CHANCE: &str = "depends on chance";
-
-/// The type of a certificate with its key.
-pub(super) const CERTIFICATE: Type = Type::Object("sprig.certificate");
 
 pub(super) fn bcrypt(call: &mut Call<'_>, args: &[Value]) -> Outcome {
     let [Value::String(password)] = args else { return Err(FunctionError::shape()) };
@@ -52,45 +46,6 @@ fn hashed(call: &mut Call<'_>, function: &str, password: &Str) -> Result<String,
     }
     let hash = bcrypt::hash_with_result(password.as_bytes(), COST).map_err(|error| error.to_string())?;
     Ok(hash.format_for_version(bcrypt::Version::TwoA))
-}
-
-/// What every function that makes keys or certificates does.
-fn refuse_keys(function: &'static str) -> Outcome {
-    let message = format!("{function} makes a new key at every render, which is not supported");
-    let hint = "make the certificate outside of the chart and put it into the values, or have cert-manager make it in the cluster";
-    Err(FunctionError::new(message).code("nondeterministic").hint(hint))
-}
-
-pub(super) fn gen_private_key(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    let [Value::String(kind)] = args else { return Err(FunctionError::shape()) };
-    if !["", "rsa", "dsa", "ecdsa", "ed25519"].iter().any(|known| *kind == *known) {
-        return Ok(Value::from(format!("Unknown type {kind}")));
-    }
-    refuse_keys("genPrivateKey")
-}
-
-pub(super) fn gen_ca(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genCA")
-}
-
-pub(super) fn gen_ca_with_key(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genCAWithKey")
-}
-
-pub(super) fn gen_self_signed_cert(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genSelfSignedCert")
-}
-
-pub(super) fn gen_self_signed_cert_with_key(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genSelfSignedCertWithKey")
-}
-
-pub(super) fn gen_signed_cert(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genSignedCert")
-}
-
-pub(super) fn gen_signed_cert_with_key(_: &mut Call<'_>, _: &[Value]) -> Outcome {
-    refuse_keys("genSignedCertWithKey")
 }
 
 /// The AES-256 key of a password: cut or filled with zeros.
@@ -216,82 +171,4 @@ fn password_class(class: u8) -> &'static str {
         b'o' => "@&%?,=[]_:-+*$#!'^~;()/.",
         _ => "AEIOUaeiouBCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz0123456789!@#$%^&*()",
     }
-}
-
-/// A certificate with its key, both as PEM.
-#[derive(Debug, PartialEq, Eq)]
-struct Certificate {
-    cert: Str,
-    key: Str,
-}
-
-impl Object for Certificate {
-    fn type_name(&self) -> &'static str {
-        "sprig.certificate"
-    }
-
-    fn fields(&self) -> Vec<(&'static str, Value)> {
-        vec![("Cert", Value::from(self.cert.clone())), ("Key", Value::from(self.key.clone()))]
-    }
-
-    fn equals(&self, other: &dyn Object) -> bool {
-        other.as_any().downcast_ref::<Certificate>() == Some(self)
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-}
-
-/// `buildCustomCert`: takes both from Base64 and looks at their outer form only.
-pub(super) fn build_custom_cert(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    let [Value::String(cert), Value::String(key)] = args else { return Err(FunctionError::shape()) };
-    let cert = decode_base64(cert.as_bytes()).map_err(|_| "unable to decode base64 certificate")?;
-    let key = decode_base64(key.as_bytes()).map_err(|_| "unable to decode base64 private key")?;
-    let Some((_, der)) = pem_block(&cert) else { return Err("unable to decode certificate".into()) };
-    if !is_sequence(&der) {
-        return Err("error parsing certificate: decodedCert.Bytes: x509: malformed certificate".into());
-    }
-    let wrong = |reason: &str| Err(FunctionError::new(format!("error parsing private key: {reason}")));
-    match pem_block(&key) {
-        None => return wrong("no PEM data in input"),
-        Some((label, _)) if label != "PRIVATE KEY" && !label.ends_with(" PRIVATE KEY") => {
-            return wrong(&format!("no private key data in PEM block of type {label}"));
-        }
-        Some((label, _))
-            if !matches!(&*label, "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY") =>
-        {
-            let kind = label.strip_suffix(" PRIVATE KEY").unwrap_or(&label);
-            return wrong(&format!("invalid private key type {kind}"));
-        }
-        Some((_, der)) if !is_sequence(&der) => return wrong("the key is not a DER sequence"),
-        Some(_) => {}
-    }
-    Ok(Value::object(Certificate { cert: Str::from(cert), key: Str::from(key) }))
-}
-
-/// Returns the label and the content of the first PEM block.
-fn pem_block(text: &[u8]) -> Option<(String, Vec<u8>)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
-    let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    // Headers, as old encrypted keys have them, end with an empty line.
-    let body = body.split_once("\n\n").map_or(body, |(head, body)| if head.contains(':') { body } else { head });
-    let digits: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-    Some((label.to_owned(), base64::engine::general_purpose::STANDARD.decode(digits).ok()?))
-}
-
-/// Reports whether the bytes are one DER sequence, as long as it says.
-fn is_sequence(der: &[u8]) -> bool {
-    let [0x30, length, rest @ ..] = der else { return false };
-    if *length < 0x80 {
-        return rest.len() == usize::from(*length);
-    }
-    let bytes = usize::from(*length & 0x7f);
-    if bytes == 0 || bytes > 4 || rest.len() < bytes {
-        return false;
-    }
-    let length = rest[..bytes].iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
-    rest.len() - bytes == length
 }

@@ -8,6 +8,7 @@
 mod bounds;
 mod casing;
 mod cast;
+mod certificates;
 mod crypto;
 mod dates;
 mod decimal;
@@ -15,6 +16,7 @@ mod dicts;
 mod encoding;
 mod formats;
 mod json;
+mod keys;
 mod lists;
 mod logic;
 mod math;
@@ -315,25 +317,25 @@ pub static FUNCTIONS: &[Function] = &[
     Function::new("derivePassword", &[Type::Uint32, STRING, STRING, STRING, STRING], crypto::derive_password),
     Function::new("encryptAES", &[STRING, STRING], crypto::encrypt_aes),
     Function::new("decryptAES", &[STRING, STRING], crypto::decrypt_aes),
-    Function::new("buildCustomCert", &[STRING, STRING], crypto::build_custom_cert),
-    Function::new("genPrivateKey", &[STRING], crypto::gen_private_key),
-    Function::new("genCA", &[STRING, INT], crypto::gen_ca),
-    Function::new("genCAWithKey", &[STRING, INT, STRING], crypto::gen_ca_with_key),
-    Function::new("genSelfSignedCert", &[STRING, Type::LIST, Type::LIST, INT], crypto::gen_self_signed_cert),
+    Function::new("buildCustomCert", &[STRING, STRING], certificates::build_custom_cert),
+    Function::new("genPrivateKey", &[STRING], certificates::gen_private_key),
+    Function::new("genCA", &[STRING, INT], certificates::gen_ca),
+    Function::new("genCAWithKey", &[STRING, INT, STRING], certificates::gen_ca_with_key),
+    Function::new("genSelfSignedCert", &[STRING, Type::LIST, Type::LIST, INT], certificates::gen_self_signed_cert),
     Function::new(
         "genSelfSignedCertWithKey",
         &[STRING, Type::LIST, Type::LIST, INT, STRING],
-        crypto::gen_self_signed_cert_with_key,
+        certificates::gen_self_signed_cert_with_key,
     ),
     Function::new(
         "genSignedCert",
-        &[STRING, Type::LIST, Type::LIST, INT, crypto::CERTIFICATE],
-        crypto::gen_signed_cert,
+        &[STRING, Type::LIST, Type::LIST, INT, certificates::CERTIFICATE],
+        certificates::gen_signed_cert,
     ),
     Function::new(
         "genSignedCertWithKey",
-        &[STRING, Type::LIST, Type::LIST, INT, crypto::CERTIFICATE, STRING],
-        crypto::gen_signed_cert_with_key,
+        &[STRING, Type::LIST, Type::LIST, INT, certificates::CERTIFICATE, STRING],
+        certificates::gen_signed_cert_with_key,
     ),
 ];
 

@@ -22,7 +22,9 @@ type probeFile struct {
 	About  string            `json:"about"`
 	Values string            `json:"values,omitempty"`
 	Files  map[string]string `json:"files,omitempty"`
-	Probes []probe           `json:"probes"`
+	// Nondeterministic says that the probes call functions of chance and of the clock, and that their results are the same nevertheless.
+	Nondeterministic bool    `json:"nondeterministic,omitempty"`
+	Probes           []probe `json:"probes"`
 }
 
 type probe struct {
@@ -118,6 +120,9 @@ func encode(file *probeFile) []byte {
 		return string(bytes.TrimRight(b.Bytes(), "\n"))
 	}
 	fmt.Fprintf(&out, "{\n\"about\": %s,\n", plain(file.About))
+	if file.Nondeterministic {
+		out.WriteString("\"nondeterministic\": true,\n")
+	}
 	if file.Values != "" {
 		fmt.Fprintf(&out, "\"values\": %s,\n", plain(file.Values))
 	}

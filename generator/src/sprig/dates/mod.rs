@@ -96,10 +96,16 @@ pub(super) fn now(call: &mut Call<'_>, _: &[Value]) -> Outcome {
     Ok(Value::object(current()))
 }
 
-#[expect(clippy::disallowed_types, reason = "only where the host allows results that differ from run to run")]
 fn current() -> Time {
+    let nanos = now_nanos();
+    Time::new(nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000), Zone::Utc)
+}
+
+/// Returns the present moment in nanoseconds since 1970.
+#[expect(clippy::disallowed_types, reason = "only where the host allows results that differ from run to run")]
+pub(super) fn now_nanos() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Time::new(i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()), Zone::Utc)
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Returns the moment a value stands for; anything but a time and an integer is the present moment.
