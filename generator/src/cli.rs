@@ -37,7 +37,8 @@ const STACK_BYTES: usize = 8 << 20;
 
 const EXIT_CODES: &str = "Exit codes, of every command:
   0  done, and nothing differs
-  1  something differs: _gen from what the sources give (`check`, `diff`), or from its own index (`index verify`)
+  1  something differs: _gen from what the sources give (`check`, `diff`, `render --exit-code`), or from its own index
+     (`index verify`)
   2  the repository or the command line has mistakes; nothing was written
   3  the disk or git failed, or the generator has a bug";
 

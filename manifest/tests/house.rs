@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["plan"],
             &["execute"],
             &["cycle"],
-            &["daemon", "kube", "git", "logs", "metrics"],
+            &["daemon", "kube", "git", "logs", "metrics", "progress"],
             &["summary"],
             &["http"],
             &["cli"],

@@ -24,7 +24,9 @@ use crate::http::{self, Face};
 use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
 use crate::logs::{self, Logged};
 use crate::metrics::{CountedRepo, Metrics};
+use crate::progress::{Form, Progress};
 use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceState, Stage};
+use crate::rules::{Rules, RulesError};
 use crate::summary;
 
 /// How a process ends.
@@ -165,6 +167,9 @@ struct Common {
     /// Time between two full syncs, each of which applies every object again
     #[arg(long, env = "SYNCD_FULL_SYNC_INTERVAL", default_value = "12h", value_parser = duration, value_name = "TIME", help_heading = "Cluster")]
     full_sync_interval: Duration,
+    /// YAML file of rules that tell when objects of custom kinds are ready, over the built-in ones
+    #[arg(long, env = "SYNCD_READINESS_RULES", value_name = "FILE", help_heading = "Cluster")]
+    readiness_rules: Option<PathBuf>,
     /// Form of log lines
     #[arg(long, env = "SYNCD_LOG_FORMAT", default_value = "text", value_name = "FORMAT", help_heading = "Logs")]
     log_format: logs::Format,
@@ -220,6 +225,24 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The file of rules cannot be read.
+    #[error("cannot read the readiness rules {path:?}")]
+    RulesFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of rules says something that is none.
+    #[error("the readiness rules {path:?} cannot be used")]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: RulesError,
+    },
     /// The report cannot be written.
     #[error("cannot write the report to {path:?}")]
     Report {
@@ -239,9 +262,12 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Source(SourceError::Cache(_)) => Exit::Source,
-            CliError::Source(_) | CliError::Cluster(_) | CliError::Listen { .. } | CliError::Report { .. } => {
-                Exit::Usage
-            }
+            CliError::Source(_)
+            | CliError::Cluster(_)
+            | CliError::RulesFile { .. }
+            | CliError::Rules { .. }
+            | CliError::Listen { .. }
+            | CliError::Report { .. } => Exit::Usage,
             CliError::Signals(_) => Exit::Internal,
         }
     }
@@ -251,7 +277,11 @@ impl CliError {
         match self {
             CliError::Source(_) => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
-            CliError::Listen { .. } | CliError::Report { .. } | CliError::Signals(_) => Stage::Plan,
+            CliError::RulesFile { .. }
+            | CliError::Rules { .. }
+            | CliError::Listen { .. }
+            | CliError::Report { .. }
+            | CliError::Signals(_) => Stage::Plan,
         }
     }
 }
@@ -299,9 +329,10 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     logs::install(common.log_format, common.log_level);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
+    let observer = progress(&common);
     let mode = if full { Mode::Full } else { Mode::Auto };
     let request = Request { id: Ulid::new().to_string(), mode };
-    let mut reconciler = match reconciler(&common, metrics, Arc::clone(&clock), Arc::new(Logged)).await {
+    let mut reconciler = match reconciler(&common, metrics, Arc::clone(&clock), observer).await {
         Ok(reconciler) => reconciler,
         Err(error) => {
             let failure = CycleError { stage: error.stage(), message: told(&error) };
@@ -321,6 +352,17 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     };
     leave_report(path.as_deref(), &report)?;
     Ok(exit_of(&report, *stop.borrow()))
+}
+
+/// Returns who tells how a single cycle goes on: on a terminal a table in place of the log, elsewhere lines between those of the log.
+fn progress(common: &Common) -> Arc<dyn Observer> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let is_plain = common.log_format == logs::Format::Text && common.log_level <= logs::Level::Info;
+    match (is_terminal && is_plain, common.log_format) {
+        (true, _) => Arc::new(Progress::new(Form::Table, std::io::stderr())),
+        (false, logs::Format::Text) => Arc::new(Both(Logged, Arc::new(Progress::new(Form::Lines, std::io::stderr())))),
+        (false, logs::Format::Json) => Arc::new(Logged),
+    }
 }
 
 async fn reconciler(
@@ -344,11 +386,20 @@ async fn reconciler(
     let on_request: OnRequest = Arc::new(move |fact| told.request(fact.verb, fact.code, fact.duration));
     let cluster = KubeCluster::connect(&connection, &common.namespace, Timeouts::default(), on_request).await?;
     let settings = Settings {
+        rules: rules(common.readiness_rules.as_deref())?,
         concurrency: common.concurrency,
         full_sync_interval: common.full_sync_interval,
         ..Settings::new(&common.environment, &common.namespace)
     };
     Ok(Reconciler::new(CountedRepo::new(repo, metrics), cluster, settings, clock, observer))
+}
+
+/// Reads the rules of a file.
+fn rules(path: Option<&Path>) -> Result<Rules, CliError> {
+    let Some(path) = path else { return Ok(Rules::default()) };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| CliError::RulesFile { path: path.to_owned(), source })?;
+    Rules::with_file(&text).map_err(|source| CliError::Rules { path: path.to_owned(), source })
 }
 
 /// Returns the exit code for the worst thing that happened.
@@ -361,7 +412,7 @@ fn exit_of(report: &Report, interrupted: bool) -> Exit {
     } else if report
         .services
         .values()
-        .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::Blocked))
+        .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::RolledBack | ServiceState::Blocked))
     {
         Exit::Failed
     } else if failed_at(&[Stage::Source, Stage::Index]) {

@@ -147,6 +147,8 @@ pub enum ErrorClass {
     NamespaceUnavailable,
     /// The content is wrong (400, 422): a new manifest is needed.
     Rejected,
+    /// The object cannot be changed into this one (422 on a field that is immutable): only another object can be it.
+    Immutable,
     /// Not allowed (401, 403): someone must change permissions or an admission policy.
     Forbidden,
 }

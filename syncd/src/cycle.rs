@@ -191,8 +191,21 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     // ------------------------------------------------------------------------------------------------------------- reconcile
 
-    /// Makes the cluster what `source` says. Returns the state as it is then.
+    /// Makes the cluster what `source` says; where a service is to be rolled back, what it said before. Returns the state as it is then.
     async fn reconcile(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
+        let state = self.pass(source.clone().with_kept(&state), state, fresh, mode).await?;
+        if !self.walk.done.values().any(|done| done.rolls_back) || self.context.is_superseded() {
+            return Ok(state);
+        }
+        let (first, trigger) = (std::mem::take(&mut self.walk.done), self.walk.trigger);
+        let again = self.pass(source.with_kept(&state), state, false, Mode::Auto).await;
+        self.walk.trigger = trigger;
+        outcome::merge(&mut self.walk.done, first);
+        again
+    }
+
+    /// Makes the cluster what `source` says, once.
+    async fn pass(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
         let full = mode == Mode::Full || self.is_full_sync_due(&state);
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();

@@ -27,6 +27,22 @@ pub struct Source {
     pub index: Index,
     /// The one hash of the index.
     pub root: Hash,
+    /// Services that stay at an older revision because what the index named did not become ready. Their entries are of that one.
+    pub kept: BTreeMap<String, Revision>,
+}
+
+impl Source {
+    /// Returns the source in which services that were rolled back are at what they were rolled back to.
+    pub fn with_kept(mut self, state: &State) -> Source {
+        for (name, record) in state.records() {
+            let Some(entry) = self.index.services.get_mut(name) else { continue };
+            let Some((_, settled)) = record.stays_at(&entry.content) else { continue };
+            entry.content = settled.content.unwrap_or(entry.content);
+            entry.version = settled.version.clone().unwrap_or_else(|| entry.version.clone());
+            self.kept.insert(name.clone(), settled.commit.clone());
+        }
+        self
+    }
 }
 
 /// What is wanted.
@@ -164,7 +180,7 @@ pub async fn read_index<R: Repo>(
         source,
     })?;
     let root = index.root();
-    Ok(Source { revision: revision.clone(), commit, index, root })
+    Ok(Source { revision: revision.clone(), commit, index, root, kept: BTreeMap::new() })
 }
 
 /// Reads the manifests of `names`, which are services of the index, and refuses what is wanted twice.
@@ -182,22 +198,47 @@ pub async fn read_services<R: Repo>(
 ) -> Result<Desired, RepoError> {
     let environment = &settings.environment;
     let mut services = BTreeMap::new();
+    let (kept, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| source.kept.contains_key(*name));
     let paths: Vec<String> = names.iter().map(|name| Index::resources_path(environment, name)).collect();
     let files = match paths.is_empty() {
         true => Vec::new(),
         false => read_files(repo, &source.revision, &paths).await?,
     };
-    for ((name, path), file) in names.iter().zip(&paths).zip(files) {
+    for ((name, path), file) in names.into_iter().zip(&paths).zip(files) {
         let entry = &source.index.services[name];
-        let content = match file.and_then(|bytes| parse(path, bytes, entry, settings)) {
+        let content = match file.and_then(|bytes| parse(path, bytes, entry, Some(entry.objects), settings)) {
             Ok(objects) => Content::Objects(objects),
             Err(refusal) => Content::Refused { reason: refusal.to_string(), claims: None },
         };
         services.insert(name.clone(), content);
     }
+    for name in kept {
+        services.insert(name.clone(), read_kept(repo, source, name, settings).await);
+    }
     let mut desired = Desired { source: source.clone(), services };
     refuse_shared(&mut desired, state);
     Ok(desired)
+}
+
+/// Reads what a service was rolled back to. That it cannot be read concerns this service alone.
+async fn read_kept<R: Repo>(repo: &R, source: &Source, name: &str, settings: &Settings) -> Content {
+    let (entry, revision) = (&source.index.services[name], &source.kept[name]);
+    let path = Index::resources_path(&settings.environment, name);
+    let refused = |why: String| {
+        let reason = format!("what it was rolled back to cannot be read at revision {}: {why}", revision.short());
+        Content::Refused { reason, claims: None }
+    };
+    let file = match repo.fetch(revision).await {
+        Ok(_) => repo.read(revision, vec![path.clone()]).await,
+        Err(error) => Err(error),
+    };
+    let parsed = match file {
+        Ok(mut file) => {
+            parse(&path, file.pop().flatten(), entry, None, settings).map_err(|refusal| refusal.to_string())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    parsed.map_or_else(refused, Content::Objects)
 }
 
 type File = Result<Option<Vec<u8>>, Refusal>;
@@ -224,6 +265,7 @@ fn parse(
     path: &str,
     bytes: Option<Vec<u8>>,
     entry: &Entry,
+    count: Option<usize>,
     settings: &Settings,
 ) -> Result<BTreeMap<ObjectRef, Object>, Refusal> {
     let path = path.to_owned();
@@ -259,8 +301,8 @@ fn parse(
             return Err(Refusal::Duplicate { path, object: id });
         }
     }
-    if objects.len() != entry.objects {
-        return Err(Refusal::Count { path, found: objects.len(), expected: entry.objects });
+    if let Some(expected) = count.filter(|expected| *expected != objects.len()) {
+        return Err(Refusal::Count { path, found: objects.len(), expected });
     }
     Ok(objects)
 }

@@ -47,6 +47,8 @@ pub struct Done {
     pub look_again: bool,
     /// When to try again.
     pub pause: Pause,
+    /// Whether what was ready last is to be applied again, now.
+    pub rolls_back: bool,
     /// What was applied.
     pub applied: Vec<Resource>,
     /// What was deleted.

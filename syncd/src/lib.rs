@@ -38,4 +38,5 @@ pub mod http;
 pub mod kube;
 pub mod logs;
 pub mod metrics;
+pub mod progress;
 pub mod summary;

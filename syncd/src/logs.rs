@@ -20,7 +20,7 @@ pub enum Format {
 }
 
 /// How much is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Level {
     /// Someone must act.
     Error,
@@ -99,7 +99,7 @@ fn finished(service: &str, report: &ServiceReport) {
     let ServiceReport { applied, deleted, failed, withheld, seconds, .. } = report;
     let (state, error) = (report.state.as_str(), report.error.as_deref());
     match report.state {
-        ServiceState::Failed => {
+        ServiceState::Failed | ServiceState::RolledBack => {
             tracing::error!(service, state, applied, deleted, failed, withheld, seconds, error, "the service ended");
         }
         ServiceState::Held | ServiceState::Blocked => {

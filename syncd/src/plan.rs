@@ -12,7 +12,7 @@ pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use manifest::index::Sync;
+use manifest::index::{OnFailure, Sync};
 use manifest::{Hash, ObjectRef};
 use serde::{Serialize, Serializer};
 
@@ -455,8 +455,15 @@ impl<'a> Scene<'a> {
         let is_before = |other: &String| {
             sync.depends_on.contains(other) || services.get(other).is_some_and(|entry| entry.sync.wave < sync.wave)
         };
-        let by = self.selection.resting.iter().find(|other| is_before(other))?;
-        Some(Problem::Blocked { by: by.clone() })
+        let continues =
+            |other: &&String| services.get(*other).is_some_and(|entry| entry.sync.on_failure == OnFailure::Continue);
+        let resting = self.selection.resting.iter().filter(|other| !continues(other)).find(|other| is_before(other));
+        // Nothing new stands on what was rolled back.
+        let content = services.get(name).map(|entry| &entry.content);
+        let settled = self.state.record(name).is_some_and(|record| record.is_settled(content));
+        let kept =
+            self.desired.source.kept.keys().filter(|other| !settled && *other != name).find(|other| is_before(other));
+        Some(Problem::Blocked { by: resting.or(kept)?.clone() })
     }
 
     /// Plans what a service wants. If it was settled, at whatever content, all that is not applied now was ready already.

@@ -176,6 +176,8 @@ pub enum ServiceState {
     Removed,
     /// Left alone because a newer revision came.
     Superseded,
+    /// What the index says did not become ready; what was ready last is applied and ready instead, until the content changes.
+    RolledBack,
     /// Left alone because a service that it depends on is not ready.
     Blocked,
     /// Left alone until someone decides: deletions over the fuse, a record that cannot be read.
@@ -191,6 +193,7 @@ impl ServiceState {
             ServiceState::Synced => "synced",
             ServiceState::Removed => "removed",
             ServiceState::Superseded => "superseded",
+            ServiceState::RolledBack => "rolled_back",
             ServiceState::Blocked => "blocked",
             ServiceState::Held => "held",
             ServiceState::Failed => "failed",
@@ -198,10 +201,11 @@ impl ServiceState {
     }
 
     /// All states, for metrics that must show zeros.
-    pub const ALL: [ServiceState; 6] = [
+    pub const ALL: [ServiceState; 7] = [
         ServiceState::Synced,
         ServiceState::Removed,
         ServiceState::Superseded,
+        ServiceState::RolledBack,
         ServiceState::Blocked,
         ServiceState::Held,
         ServiceState::Failed,

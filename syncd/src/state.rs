@@ -33,6 +33,8 @@ pub struct Record {
     pub intent: Option<Intent>,
     /// Why it is not settled, for people.
     pub condition: Option<Condition>,
+    /// Which content it was rolled back from, to what was last reached. Absent when it was not.
+    pub rolled_back: Option<RolledBack>,
     /// Whether its settings said that nothing is to be deleted; still true when it has left the index.
     pub prune_off: bool,
     /// The last results, newest first; at most [`RESULTS_MAX`].
@@ -91,6 +93,18 @@ pub struct Condition {
     pub since: String,
 }
 
+/// Content that did not become ready, and was replaced by what was last reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RolledBack {
+    /// Hash of the `resources.yaml` that is not tried again.
+    pub content: Hash,
+    /// What went wrong.
+    pub message: String,
+    /// When; RFC 3339, UTC.
+    pub at: String,
+}
+
 /// One result of the past.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -134,6 +148,13 @@ impl Record {
     /// Tells whether the service has reached `content` and nothing is under way. `None`: it has left the index for good.
     pub fn is_settled(&self, content: Option<&Hash>) -> bool {
         self.intent.is_none() && self.settled.as_ref().is_some_and(|settled| settled.content.as_ref() == content)
+    }
+
+    /// Returns what it stays at, where `content` is what it was rolled back from.
+    pub fn stays_at(&self, content: &Hash) -> Option<(&RolledBack, &Settled)> {
+        let rolled_back = self.rolled_back.as_ref().filter(|rolled_back| rolled_back.content == *content)?;
+        let settled = self.settled.as_ref().filter(|settled| settled.content.is_some())?;
+        Some((rolled_back, settled))
     }
 
     /// Returns the objects that are wanted by `content`, or a superset of them; nothing if the record does not know them.
@@ -280,6 +301,8 @@ struct File {
     intent: Option<Intent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     condition: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rolled_back: Option<RolledBack>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     prune_off: bool,
     held: Vec<Entry>,
@@ -358,6 +381,7 @@ fn encode(environment: &str, service: &str, record: &Record, generation: u64, by
         settled: record.settled.clone(),
         intent: record.intent.clone(),
         condition: record.condition.clone(),
+        rolled_back: record.rolled_back.clone(),
         prune_off: record.prune_off,
         held: entries,
         results: record.results.clone(),
@@ -485,8 +509,8 @@ fn decode_record(
     if held.len() != count {
         return Err("it holds an object twice".to_owned());
     }
-    let File { settled, intent, condition, prune_off, results, .. } = file;
-    let record = Record { held, settled, intent, condition, prune_off, results };
+    let File { settled, intent, condition, rolled_back, prune_off, results, .. } = file;
+    let record = Record { held, settled, intent, condition, rolled_back, prune_off, results };
     let resource_version = object.resource_version.clone().unwrap_or_default();
     let prefix = format!("{}.", object.name);
     let seen = parts.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok()).max();

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use sandbox::{Answer, Rule};
 use serde_json::{Value, json};
-use syncd::cluster::{Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, StateObject, WatchEvent};
+use syncd::cluster::{Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LogTail, StateObject, WatchEvent};
 use syncd::kube::{Connection, KubeCluster, Timeouts};
 
 struct World {
@@ -274,5 +274,59 @@ async fn a_watch_survives_breaks_and_forgotten_versions() {
             present.push(id);
         }
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_around_a_workload_is_watched_and_read() {
+    let World { kube, sandbox, server } = world().await;
+    let labels = json!({"app": "web"});
+    let template = json!({"metadata": {"labels": labels, "annotations": {"sandbox/behaviour": "crash-loop", "sandbox/logs": "one\ntwo\nthree"}},
+        "spec": {"containers": [{"name": "app", "image": "app:1"}]}});
+    let mut deployment =
+        apply(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}}));
+    deployment.body["spec"] = json!({"replicas": 1, "selector": {"matchLabels": labels}, "template": template});
+    kube.apply(deployment).await.unwrap();
+    sandbox.advance(std::time::Duration::from_secs(5));
+
+    let mut pods = kube.watch_around(&kind("", "Pod"), Some("shop")).await.unwrap();
+    let told = until_synchronized(&mut pods).await;
+    let WatchEvent::Present(id, pod) = &told[1] else { panic!("no pod: {told:?}") };
+    assert_eq!((told.len(), id.namespace.as_str()), (3, "shop"));
+    let mut others = kube.watch_around(&kind("", "Pod"), Some("syncd")).await.unwrap();
+    assert_eq!(until_synchronized(&mut others).await.len(), 2, "another namespace has none");
+    let mut everywhere = kube.watch_around(&kind("apps", "ReplicaSet"), None).await.unwrap();
+    assert_eq!(until_synchronized(&mut everywhere).await.len(), 3);
+
+    let mut warnings = kube.watch_around(&kind("", "Event"), Some("shop")).await.unwrap();
+    let told = until_synchronized(&mut warnings).await;
+    let types: Vec<&Value> = told
+        .iter()
+        .filter_map(|event| match event {
+            WatchEvent::Present(_, value) => Some(&value["type"]),
+            _ => None,
+        })
+        .collect();
+    assert!(!types.is_empty() && types.iter().all(|of| **of == "Warning"), "{told:?}");
+
+    let uid = pod["metadata"]["uid"].as_str().unwrap();
+    let events = kube.events_of("shop", uid).await.unwrap();
+    assert!(events.iter().any(|event| event["reason"] == "BackOff"), "{events:?}");
+    assert!(events.iter().all(|event| event["involvedObject"]["uid"] == uid));
+    let tail = LogTail {
+        namespace: "shop".to_owned(),
+        pod: id.name.clone(),
+        container: "app".to_owned(),
+        previous: false,
+        lines: 2,
+    };
+    assert_eq!(kube.log(&tail).await, Ok("two\nthree\n".to_owned()));
+    assert!(kube.log(&LogTail { previous: true, ..tail.clone() }).await.is_ok(), "it was started again");
+    assert_eq!(class(kube.log(&LogTail { container: "none".to_owned(), ..tail }).await), ErrorClass::Rejected);
+
+    let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "web.1", "namespace": "shop"},
+        "involvedObject": {"kind": "Deployment", "name": "web", "namespace": "shop"}, "reason": "SyncFailed", "type": "Warning"});
+    kube.say(event.clone()).await.unwrap();
+    assert_eq!(class(kube.say(event).await), ErrorClass::Conflict, "it was said before");
     server.stop().await;
 }

@@ -7,11 +7,14 @@ use super::{CliError, Shared};
 use crate::disk;
 use crate::report::{Command, Exit, Outcome};
 
-/// Nothing but what every command takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Exit with 1 where _gen was not current and has been written, so that a hook does not let the commit pass without it
+    #[arg(long)]
+    exit_code: bool,
+}
 
-pub(super) fn run(_: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
+pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
     let repository = repository::generated(shared)?;
     let outcome = match repository.generated {
         Err(diagnostics) => Outcome::Refused(diagnostics),
@@ -25,5 +28,7 @@ pub(super) fn run(_: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
             Outcome::Generated { generated, changes }
         }
     };
-    say(shared, Command::Render, &outcome, &repository.tree)
+    let exit = say(shared, Command::Render, &outcome, &repository.tree)?;
+    let has_written = matches!(&outcome, Outcome::Generated { changes, .. } if !changes.is_empty());
+    Ok(if arguments.exit_code && has_written { Exit::Differs } else { exit })
 }

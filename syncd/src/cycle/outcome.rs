@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Memory, Walk};
 use crate::config::Settings;
+use crate::execute::Done;
 use crate::report::{CycleResult, Report, ServiceReport, ServiceState, Stage, Trigger, VERSION};
 use crate::state::{Reading, State};
 
@@ -35,6 +36,27 @@ pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report
     }
 }
 
+/// Puts together what was done in two passes: what failed in the first is why there was a second.
+pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, Done>) {
+    for (name, mut before) in first {
+        let Some(after) = done.get_mut(&name) else {
+            done.insert(name, before);
+            continue;
+        };
+        before.report.objects.append(&mut after.report.objects);
+        before.applied.append(&mut after.applied);
+        before.deleted.append(&mut after.deleted);
+        after.report.objects = before.report.objects;
+        (after.applied, after.deleted) = (before.applied, before.deleted);
+        after.report.applied += before.report.applied;
+        after.report.deleted += before.report.deleted;
+        after.report.seconds += before.report.seconds;
+        if after.report.causes.is_empty() {
+            after.report.causes = before.report.causes;
+        }
+    }
+}
+
 /// Services of this plan as they ended; of the others those that are not synced as they were last, the rest as recorded.
 fn services(memory: &Memory, walk: &Walk) -> BTreeMap<String, ServiceReport> {
     let indexed = memory.source.iter().flat_map(|source| source.index.services.keys());
@@ -48,7 +70,20 @@ fn services(memory: &Memory, walk: &Walk) -> BTreeMap<String, ServiceReport> {
         let last = || memory.last.get(name).filter(|_| memory.state.is_none());
         memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(name, memory))
     };
-    names.into_iter().map(|name| (name.clone(), one(name))).collect()
+    names.into_iter().map(|name| (name.clone(), or_rolled_back(one(name), name, memory))).collect()
+}
+
+/// What stays at older content is not synced, however well it is.
+fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory) -> ServiceReport {
+    let entry = memory.source.as_ref().and_then(|source| source.index.services.get(name));
+    let record = memory.state.as_ref().and_then(|state| state.record(name));
+    let stays = entry.zip(record).and_then(|(entry, record)| record.stays_at(&entry.content).zip(Some(record)));
+    let Some(((rolled_back, settled), record)) = stays else { return report };
+    if !record.is_settled(settled.content.as_ref()) {
+        return report;
+    }
+    let error = format!("rolled back to revision {}: {}", settled.commit.short(), rolled_back.message);
+    ServiceReport { state: ServiceState::RolledBack, version: settled.version.clone(), error: Some(error), ..report }
 }
 
 /// A service of which nothing else is known than its record.
@@ -91,7 +126,7 @@ fn result(memory: &Memory, walk: &Walk, services: &BTreeMap<String, ServiceRepor
         ServiceState::Synced | ServiceState::Removed => CycleResult::Unchanged,
         ServiceState::Superseded => CycleResult::Superseded,
         ServiceState::Held => CycleResult::Held,
-        ServiceState::Blocked | ServiceState::Failed => CycleResult::Failed,
+        ServiceState::RolledBack | ServiceState::Blocked | ServiceState::Failed => CycleResult::Failed,
     };
     let of_stage = |stage: Stage| match stage {
         Stage::Source | Stage::Index => CycleResult::Held,

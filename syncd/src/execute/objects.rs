@@ -13,10 +13,16 @@ use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
     Observed,
 };
-use crate::live::{Presence, observed};
+use crate::live::{Presence, annotation, observed};
 use crate::plan::{PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
-use crate::report::Waiting;
+use crate::report::{Event, Waiting};
+
+/// Annotation on a Job or Pod that keeps it from being replaced, with the value `disabled`.
+pub const ANNOTATION_REPLACE: &str = "syncd/replace";
+
+/// Characters of what a namespace says of what remains in it.
+const KEEPS_CHARACTERS_MAX: usize = 300;
 
 /// What came of an apply.
 pub(super) enum Applied {
@@ -55,18 +61,48 @@ impl<C: Cluster> Run<'_, C> {
     /// Applies one object of a service as planned.
     pub(super) async fn apply(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
         if let Reason::Terminating { uid } = &planned.reason
-            && let Err(message) = self.wait_gone(&planned.id, uid, deadline).await
+            && let Err(message) = self.wait_gone(service, &planned.id, uid, deadline).await
         {
             return Applied::GivenUp(message);
         }
         match self.send_apply(service, planned, planned.uid.clone()).await {
-            Ok(live) if live.terminating => match self.wait_gone(&planned.id, &live.uid, deadline).await {
+            Ok(live) if live.terminating => match self.wait_gone(service, &planned.id, &live.uid, deadline).await {
                 Ok(()) => Applied::Gone,
                 Err(message) => Applied::GivenUp(message),
             },
             Ok(live) => Applied::Accepted(live),
             Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
+            Err(error) if self.is_replaced(service, planned, &error) => self.replace(service, planned, deadline).await,
             Err(error) => Applied::Failed(error),
+        }
+    }
+
+    /// Tells whether an object whose change was refused is deleted and created anew: a Job or a Pod, whose template cannot change, unless
+    /// its annotation [`ANNOTATION_REPLACE`] says `disabled`. No other kind ever is: with it would go what it holds.
+    fn is_replaced(&self, service: &str, planned: &PlannedApply, error: &ClusterError) -> bool {
+        let kind = GroupKind::of(&planned.id);
+        let is_one_run = matches!((kind.group.as_str(), kind.kind.as_str()), ("batch", "Job") | ("", "Pod"));
+        let object = self.desired.object(service, &planned.id);
+        let said = object.and_then(|object| annotation(&object.manifest.value, ANNOTATION_REPLACE));
+        is_one_run && error.class == ErrorClass::Immutable && planned.uid.is_some() && said != Some("disabled")
+    }
+
+    /// Deletes an object that cannot be changed, after the server has agreed to its successor under another name.
+    async fn replace(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
+        let mut proof = self.apply_of(service, planned, None);
+        let digest: String = planned.hash.to_string().chars().take(8).collect();
+        let stem: String = planned.id.name.chars().take(50).collect();
+        proof.id.name = format!("{}-{digest}", stem.trim_end_matches(['-', '.']));
+        proof.body["metadata"]["name"] = Value::String(proof.id.name.clone());
+        proof.dry_run = true;
+        if let Err(error) = self.request(&[ErrorClass::Transient], || self.cluster.apply(proof.clone())).await {
+            return Applied::Failed(error);
+        }
+        let uid = planned.uid.as_deref().expect("only an object whose uid is known is replaced");
+        match self.delete_uid(service, &planned.id, uid, deadline).await {
+            Deleted::Done | Deleted::WasGone => Applied::Gone,
+            Deleted::Failed(error) => Applied::Failed(error),
+            Deleted::GivenUp(message) => Applied::GivenUp(message),
         }
     }
 
@@ -84,12 +120,15 @@ impl<C: Cluster> Run<'_, C> {
         planned: &PlannedApply,
         uid: Option<String>,
     ) -> Result<Observed, ClusterError> {
+        let apply = self.apply_of(service, planned, uid);
+        self.request(&[ErrorClass::Transient, ErrorClass::Conflict], || self.cluster.apply(apply.clone())).await
+    }
+
+    fn apply_of(&self, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
         let object = self.desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
         let object = object.expect("a verified plan applies only content that was read");
         let body = body(&object.manifest, object.hash, &self.plan.environment, service);
-        let apply =
-            Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false };
-        self.request(&[ErrorClass::Transient, ErrorClass::Conflict], || self.cluster.apply(apply.clone())).await
+        Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false }
     }
 
     /// Tells whether an apply changed nothing, as far as is known.
@@ -101,39 +140,54 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     /// Deletes one object as planned and waits until it is gone.
-    pub(super) async fn delete(&self, planned: &PlannedDelete, deadline: Instant) -> Deleted {
+    pub(super) async fn delete(&self, service: &str, planned: &PlannedDelete, deadline: Instant) -> Deleted {
         let (id, uid) = (&planned.id, planned.uid.as_str());
-        if !planned.terminating {
-            match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid)).await {
-                Ok(Deletion::Gone) => return Deleted::Done,
-                Ok(Deletion::Terminating) => {}
-                // Conflict: the uid is another object's.
-                Err(error) if matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict) => {
-                    return Deleted::WasGone;
-                }
-                Err(error) => return Deleted::Failed(error),
-            }
+        if planned.terminating {
+            self.end(service, id, uid, deadline).await
+        } else {
+            self.delete_uid(service, id, uid, deadline).await
         }
-        match self.wait_gone(id, uid, deadline).await {
+    }
+
+    /// Deletes one object if it has this uid, and waits until it is gone.
+    async fn delete_uid(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {
+        match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid)).await {
+            Ok(Deletion::Gone) => Deleted::Done,
+            Ok(Deletion::Terminating) => self.end(service, id, uid, deadline).await,
+            // Conflict: the uid is another object's.
+            Err(error) if matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict) => Deleted::WasGone,
+            Err(error) => Deleted::Failed(error),
+        }
+    }
+
+    async fn end(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {
+        match self.wait_gone(service, id, uid, deadline).await {
             Ok(()) => Deleted::Done,
             Err(message) => Deleted::GivenUp(message),
         }
     }
 
-    /// Waits until there is no object with that uid. Says what keeps it, when it is given up.
-    async fn wait_gone(&self, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), String> {
+    /// Waits until there is no object with that uid. Says what keeps it, while it does and when it is given up.
+    async fn wait_gone(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), String> {
+        let mut told = None;
         self.watches.ask_for(GroupKind::of(id));
         let mut changed = self.watches.subscribe();
         loop {
             let (gone, keeps) = self.watches.look(id, |sight| match sight {
                 Sight::Absent => (true, String::new()),
                 Sight::Present(value) if observed(value).uid != uid => (true, String::new()),
-                Sight::Present(value) => (false, finalizers(value)),
+                Sight::Present(value) => (false, keeps(value)),
                 Sight::Blind(error) => (false, format!("it cannot be watched: {error}")),
                 Sight::Nothing => (false, "it was not seen".to_owned()),
             });
             if gone {
                 return self.confirm_gone(id, uid).await;
+            }
+            let message = format!("it is being deleted: {keeps}");
+            if told.as_ref() != Some(&message) {
+                let waiting_for = vec![Waiting { object: id.clone(), message: message.clone() }];
+                self.context.tell(&Event::Waiting { service: service.to_owned(), waiting_for });
+                told = Some(message);
             }
             match self.next_change(&mut changed, deadline).await {
                 Next::Changed => {}
@@ -194,14 +248,42 @@ fn body(manifest: &Manifest, hash: Hash, environment: &str, service: &str) -> Va
     body
 }
 
-/// Names what keeps an object that is being deleted.
-fn finalizers(value: &Value) -> String {
+/// Names what keeps an object that is being deleted: its finalizers with those who set them, and what a namespace says of itself.
+fn keeps(value: &Value) -> String {
     let finalizers = value.pointer("/metadata/finalizers").and_then(Value::as_array);
-    let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
-    match names.as_slice() {
-        [] => "it has no finalizers".to_owned(),
-        names => format!("it has the finalizers {}", names.join(", ")),
+    let names: Vec<String> = finalizers
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|name| match setter(value, name) {
+            Some(manager) => format!("{name} (set by {manager})"),
+            None => name.to_owned(),
+        })
+        .collect();
+    let conditions = value.pointer("/status/conditions").and_then(Value::as_array);
+    let remains = conditions.into_iter().flatten().filter(|condition| {
+        let of = condition.get("type").and_then(Value::as_str).unwrap_or_default();
+        condition.get("status").is_some_and(|status| status == "True")
+            && ["Remaining", "Failure"].iter().any(|end| of.starts_with("Namespace") && of.ends_with(end))
+    });
+    let remains: Vec<&str> = remains.filter_map(|condition| condition.get("message").and_then(Value::as_str)).collect();
+    let mut parts = Vec::new();
+    if !names.is_empty() {
+        parts.push(format!("it has the finalizers {}", names.join(", ")));
     }
+    parts.extend(remains.iter().map(|message| cut(message, KEEPS_CHARACTERS_MAX)));
+    if parts.is_empty() { "it has no finalizers".to_owned() } else { parts.join("; ") }
+}
+
+/// Returns who set a finalizer, by the server's account.
+fn setter<'a>(value: &'a Value, finalizer: &str) -> Option<&'a str> {
+    let key = format!("v:{}", Value::String(finalizer.to_owned()));
+    let entries = value.pointer("/metadata/managedFields")?.as_array()?;
+    let owns = |entry: &&Value| {
+        let finalizers = entry.pointer("/fieldsV1/f:metadata/f:finalizers");
+        finalizers.is_some_and(|finalizers| finalizers.get(&key).is_some())
+    };
+    entries.iter().find(owns)?.get("manager")?.as_str()
 }
 
 /// Returns at most so many characters of a text, without control characters.
@@ -247,8 +329,17 @@ mod tests {
     #[test]
     fn what_keeps_an_object_is_named() {
         let value = json!({"metadata": {"finalizers": ["a.example.org/b", "foregroundDeletion"]}});
-        assert_eq!(finalizers(&value), "it has the finalizers a.example.org/b, foregroundDeletion");
-        assert_eq!(finalizers(&json!({})), "it has no finalizers");
+        assert_eq!(keeps(&value), "it has the finalizers a.example.org/b, foregroundDeletion");
+        assert_eq!(keeps(&json!({})), "it has no finalizers");
+        let fields = json!({"f:metadata": {"f:finalizers": {".": {}, "v:\"a.example.org/b\"": {}}}});
+        let managed = json!([{"manager": "kubectl", "fieldsV1": {}}, {"manager": "operator", "fieldsV1": fields}]);
+        let value = json!({"metadata": {"finalizers": ["a.example.org/b"], "managedFields": managed}});
+        assert_eq!(keeps(&value), "it has the finalizers a.example.org/b (set by operator)");
+        let conditions = json!([
+            {"type": "NamespaceDeletionDiscoveryFailure", "status": "False", "message": "all is well"},
+            {"type": "NamespaceContentRemaining", "status": "True", "message": "pods. has 1 resource instances"},
+        ]);
+        assert_eq!(keeps(&json!({"status": {"conditions": conditions}})), "pods. has 1 resource instances");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::join_all;
+use manifest::index::OnFailure;
 use manifest::{Hash, ObjectRef};
 use tokio::time::Instant;
 
@@ -128,7 +129,7 @@ fn pause_of_state(error: &StateError) -> Pause {
 /// Tells when it makes sense to try again.
 pub(super) fn pause_of(error: &ClusterError) -> Pause {
     match error.class {
-        ErrorClass::Rejected | ErrorClass::Forbidden => Pause::Long,
+        ErrorClass::Rejected | ErrorClass::Immutable | ErrorClass::Forbidden => Pause::Long,
         ErrorClass::Transient
         | ErrorClass::Ambiguous
         | ErrorClass::Conflict
@@ -153,9 +154,18 @@ impl<C: Cluster> Walk<'_, C> {
         for stage in stages {
             self.apply(stage).await?;
         }
-        self.wait_ready(&self.plan.wait).await?;
-        self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));
+        let ready = self.wait_ready(&self.plan.wait).await;
+        if ready.is_ok() || self.unready && self.on_failure() == OnFailure::Continue {
+            self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));
+        }
+        ready?;
         self.prune().await
+    }
+
+    /// Returns what follows when the service does not become ready.
+    pub(super) fn on_failure(&self) -> OnFailure {
+        let entry = self.run.desired.source.index.services.get(self.name);
+        entry.map(|entry| entry.sync.on_failure).unwrap_or_default()
     }
 
     pub(super) fn timeout(&self) -> Instant {
@@ -352,7 +362,7 @@ impl<C: Cluster> Walk<'_, C> {
         }
         let deadline = self.timeout();
         let run = self.run;
-        let replies = join_all(stage.deletes.iter().map(|planned| run.delete(planned, deadline))).await;
+        let replies = join_all(stage.deletes.iter().map(|planned| run.delete(self.name, planned, deadline))).await;
         let mut failures = Vec::new();
         for (planned, reply) in stage.deletes.iter().zip(replies) {
             let id = &planned.id;

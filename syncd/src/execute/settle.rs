@@ -3,6 +3,7 @@
 //! Exactly what was confirmed: objects that were applied with uid and hash, objects that are gone no more, everything else as it was.
 //! Invariant: an object leaves the record only when it was seen to be gone or another record holds it.
 
+use manifest::index::OnFailure;
 use tokio::time::Instant;
 
 use super::service::{Stop, Walk};
@@ -10,7 +11,7 @@ use super::{After, Done, Pause};
 use crate::cluster::Cluster;
 use crate::plan::WithheldObject;
 use crate::report::{Event, Outcome, ServiceReport, ServiceState};
-use crate::state::{self, Condition, Finished, Record, Settled};
+use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
 impl<C: Cluster> Walk<'_, C> {
     /// Records the end of the walk and reports it.
@@ -73,6 +74,9 @@ impl<C: Cluster> Walk<'_, C> {
         if result.is_ok() {
             record.intent = None;
             record.condition = None;
+            if !source.kept.contains_key(self.name) {
+                record.rolled_back = None;
+            }
             let same = |settled: &Settled| settled.content == content && settled.version == version;
             if !record.settled.as_ref().is_some_and(same) {
                 record.settled = Some(Settled { content, version, commit: source.revision.clone() });
@@ -82,7 +86,12 @@ impl<C: Cluster> Walk<'_, C> {
             if !same {
                 record.intent = Some(self.run.intent(self.plan));
             }
-            self.set_condition(&mut record, state, message.unwrap_or_default());
+            let message = message.unwrap_or_default();
+            if self.rolls_back(&record) {
+                let at = self.run.context.now();
+                record.rolled_back = content.map(|content| RolledBack { content, message: message.clone(), at });
+            }
+            self.set_condition(&mut record, state, message);
         }
         let changed = self
             .objects
@@ -99,6 +108,13 @@ impl<C: Cluster> Walk<'_, C> {
             });
         }
         record
+    }
+
+    /// Tells whether what was ready last is to take the place of what is not going to be.
+    fn rolls_back(&self, record: &Record) -> bool {
+        let last = record.settled.as_ref().and_then(|settled| settled.content);
+        let differs = last.is_some() && self.plan.content.is_some() && last != self.plan.content;
+        self.unready && differs && self.on_failure() == OnFailure::Rollback
     }
 
     /// Keeps the time since when the same thing is wrong.
@@ -123,7 +139,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     fn done(self, result: &Result<(), Stop>, stored: After) -> Done {
-        let (mut state, error, pause) = self.state_of(result);
+        let (mut state, error, mut pause) = self.state_of(result);
         if state == ServiceState::Synced && self.plan.content.is_none() && stored == After::Nothing {
             state = ServiceState::Removed;
         }
@@ -133,11 +149,20 @@ impl<C: Cluster> Walk<'_, C> {
             After::Untouched => self.stored.as_ref().map_or(0, |stored| stored.bytes),
             After::Nothing | After::Unknown => 0,
         };
+        let rolls_back = match &stored {
+            After::Stored(stored) if self.unready => {
+                stored.record.rolled_back.is_some() && self.rolls_back(&stored.record)
+            }
+            _ => false,
+        };
         // A record that was widened is stored even when nothing was written at the end.
         let stored = match (stored, self.stored) {
             (After::Untouched, Some(stored)) if self.plan.problem.is_none() => After::Stored(Box::new(stored)),
             (stored, _) => stored,
         };
+        if rolls_back {
+            pause = Pause::None;
+        }
         let report = ServiceReport {
             state,
             version: self.plan.version.clone(),
@@ -159,6 +184,7 @@ impl<C: Cluster> Walk<'_, C> {
             let event = Event::ServiceFinished { service: self.name.to_owned(), report: report.clone() };
             self.run.context.tell(&event);
         }
-        Done { report, stored, look_again: self.look_again, pause, applied: self.applied, deleted: self.deleted }
+        let (look_again, applied, deleted) = (self.look_again, self.applied, self.deleted);
+        Done { report, stored, look_again, pause, rolls_back, applied, deleted }
     }
 }

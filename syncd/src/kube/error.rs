@@ -94,6 +94,7 @@ fn class_of(code: u16, status: &Status, subject: &Subject<'_>) -> ErrorClass {
         409 if subject.writes && status.message.contains("uid mismatch") => ErrorClass::Gone,
         409 => ErrorClass::Conflict,
         422 if causes().any(|cause| cause.field == "metadata.uid") => ErrorClass::Gone,
+        422 if is_immutable(status) => ErrorClass::Immutable,
         408 | 410 | 429 | 503 => ErrorClass::Transient,
         500 if is_misfit(status) => ErrorClass::Rejected,
         // A webhook that could not be called is asked before anything is stored.
@@ -144,6 +145,18 @@ fn joined(causes: &[String]) -> String {
         }
     }
     told.join(": ")
+}
+
+/// Tells whether fields are at fault that cannot change, and nothing else is: of a Job, of a Pod.
+fn is_immutable(status: &Status) -> bool {
+    const WORDS: [&str; 2] = ["field is immutable", "pod updates may not change fields"];
+    let says = |text: &str| WORDS.iter().any(|words| text.contains(words));
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut messages: Vec<&str> = causes.map(|cause| cause.message.as_str()).collect();
+    if messages.is_empty() {
+        messages.push(&status.message);
+    }
+    messages.into_iter().all(says)
 }
 
 fn is_misfit(status: &Status) -> bool {
@@ -208,6 +221,9 @@ mod tests {
         let uid = json!({"name": "a", "causes": [{"reason": "FieldValueInvalid", "field": "metadata.uid"}]});
         let terminating =
             json!({"name": "a", "causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]});
+        let immutable = json!({"field": "spec.template", "message": "Invalid value: {}: field is immutable"});
+        let template = json!({"name": "j", "causes": [immutable]});
+        let both = json!({"name": "j", "causes": [immutable, {"field": "spec.x", "message": "Required value"}]});
         let none = json!({});
         let cases = [
             (status(400, "BadRequest", "unknown field", &none), 400, Rejected),
@@ -223,6 +239,8 @@ mod tests {
             (status(413, "RequestEntityTooLarge", "", &none), 413, Rejected),
             (status(422, "Invalid", "field is immutable", &uid), 422, Gone),
             (status(422, "Invalid", "data is wrong", &object), 422, Rejected),
+            (status(422, "Invalid", "Job.batch \"j\" is invalid", &template), 422, Immutable),
+            (status(422, "Invalid", "Job.batch \"j\" is invalid", &both), 422, Rejected),
             (status(429, "TooManyRequests", "", &none), 429, Transient),
             (
                 status(

@@ -145,7 +145,10 @@ pub fn verify<'a>(
 ) -> Result<(), BTreeSet<Violation>> {
     let mut broken = BTreeSet::new();
     let index = &desired.source.index;
-    if plan.environment != index.environment || plan.index != index.root() || plan.revision != desired.source.revision {
+    // Entries of services that were rolled back are not those that the hash is over.
+    let source = &desired.source;
+    let is_of_index = plan.index == source.root && (!source.kept.is_empty() || index.root() == source.root);
+    if plan.environment != index.environment || !is_of_index || plan.revision != source.revision {
         broken.insert(Violation::Foreign);
     }
     let applied_first = |service: &'a ServicePlan| service.stages.iter().filter(|stage| stage.stage == 0);

@@ -215,6 +215,7 @@ fn refused(response: &Response) -> ClusterError {
         401 | 403 => ErrorClass::Forbidden,
         404 | 410 => ErrorClass::Gone,
         409 => ErrorClass::Conflict,
+        422 if message.ends_with("field is immutable") => ErrorClass::Immutable,
         429 | 500 | 503 => ErrorClass::Transient,
         504 => ErrorClass::Ambiguous,
         _ => ErrorClass::Rejected,
@@ -242,8 +243,10 @@ impl Cluster for TestCluster {
             }
             let request = Request::apply(&path, FIELD_MANAGER, body).query("force", "true");
             let applied = self.ask(&request).map_err(|error| {
-                let about_uid =
-                    apply.uid.is_some() && matches!(error.code, 404 | 409 | 422) && error.message.contains("uid");
+                let about_uid = apply.uid.is_some()
+                    && matches!(error.code, 404 | 409 | 422)
+                    && error.message.contains("uid")
+                    && error.class != ErrorClass::Immutable;
                 if about_uid { ClusterError { class: ErrorClass::Gone, ..error } } else { error }
             })?;
             Ok(observed(&applied))

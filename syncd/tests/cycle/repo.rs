@@ -44,6 +44,11 @@ impl TestRepo {
         self.inner().tip = Some(revision.clone());
     }
 
+    /// Loses a commit.
+    pub fn forget(&self, revision: &Revision) {
+        self.inner().commits.remove(revision);
+    }
+
     /// Makes every question fail; `None`: mends it.
     pub fn break_with(&self, error: Option<RepoError>) {
         self.inner().broken = error;

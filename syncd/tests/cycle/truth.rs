@@ -4,10 +4,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use manifest::index::Sync;
+use manifest::index::{OnFailure, Sync};
 use sandbox::{Answer, Request as ModelRequest, Rule};
 use serde_json::{Value, json};
-use syncd::report::{Cause, Outcome, Report, ServiceState};
+use syncd::report::{Cause, Event, Outcome, Report, ServiceState};
 
 use crate::world::{Service, World, id, service, states};
 
@@ -367,4 +367,175 @@ async fn silence_can_be_given_a_limit() {
     let error = report.services["app1"].error.clone().unwrap_or_default();
     assert!(error.contains("nothing happened for 45 s"), "{error}");
     assert!((45..50).contains(&(report.services["app1"].seconds as u64)));
+}
+
+// --------------------------------------------------------------------------------------------------------- what follows failure
+
+fn on_failure(on_failure: OnFailure) -> Sync {
+    Sync { on_failure, ..Sync::default() }
+}
+
+fn after(depends_on: &str) -> Sync {
+    Sync { depends_on: vec![depends_on.to_owned()], ..Sync::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_default_a_failed_service_stays_as_it_is_and_holds_those_after_it() {
+    let mut world = World::new();
+    let services = |content: &str| {
+        let app = service("app1", &[("Deployment.apps a", content)]);
+        [app, service("next", &[("ConfigMap n", content)]).sync(after("app1"))]
+    };
+    world.commit(&services("v1"));
+    world.synced().await;
+    world.commit(&services("crash-loop"));
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed), ("next", ServiceState::Blocked)].into());
+    assert_eq!(
+        world.object("Deployment.apps a").expect("there")["spec"]["template"]["spec"]["containers"][0]["image"],
+        "app:crash-loop"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_says_continue_holds_nobody() {
+    let mut world = World::new();
+    let app = service("app1", &[("Deployment.apps a", "crash-loop")]).sync(on_failure(OnFailure::Continue));
+    let later = Sync { wave: 1, ..Sync::default() };
+    world.commit(&[
+        app.clone(),
+        service("next", &[("ConfigMap n", "v1")]).sync(after("app1")),
+        service("late", &[("ConfigMap l", "v1")]).sync(later),
+    ]);
+    let report = world.cycle().await;
+    let expected = [("app1", ServiceState::Failed), ("late", ServiceState::Synced), ("next", ServiceState::Synced)];
+    assert_eq!(states(&report), expected.into());
+    // Nor while it rests.
+    world.commit(&[app, service("next", &[("ConfigMap n", "v2")]).sync(after("app1"))]);
+    assert_eq!(states(&world.cycle().await)["next"], ServiceState::Synced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_says_rollback_goes_back_to_what_was_ready_and_shows_it() {
+    let mut world = World::new();
+    let app = |objects: &[(&str, &str)]| service("app1", objects).sync(on_failure(OnFailure::Rollback));
+    let image = |world: &World| {
+        world.object("Deployment.apps a").expect("there")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+    };
+    let first = world.commit(&[app(&[("ConfigMap old", "v1"), ("Deployment.apps a", "v1")])]);
+    world.synced().await;
+
+    let bad = [
+        app(&[("ConfigMap new", "v2"), ("Deployment.apps a", "crash-loop")]),
+        service("next", &[("ConfigMap n", "v1")]).sync(after("app1")),
+    ];
+    world.commit(&bad);
+    let report = world.cycle().await;
+    let failed = &report.services["app1"];
+    assert_eq!(
+        failed.state,
+        ServiceState::RolledBack,
+        "{:#?} {:#?} {failed:#?}",
+        report.errors,
+        world.cluster.take_calls()
+    );
+    let error = failed.error.as_deref().unwrap_or_default();
+    assert!(error.starts_with(&format!("rolled back to revision {}: ", first.short())), "{error}");
+    assert!(error.contains("CrashLoopBackOff"), "{error}");
+    assert_eq!(failed.causes[0].reason, "CrashLoopBackOff");
+    assert_eq!(report.services["next"].state, ServiceState::Blocked, "nothing new stands on what was rolled back");
+    assert_eq!(image(&world), "app:v1");
+    assert!(world.object("ConfigMap new").is_none() && world.object("ConfigMap old").is_some());
+
+    // It stays so without a request, also for another process and another commit of the same content.
+    world.cluster.take_calls();
+    let report = world.cycle().await;
+    assert_eq!(report.services["app1"].state, ServiceState::RolledBack);
+    assert_eq!(world.writes(), Vec::<String>::new());
+    world.memory = syncd::cycle::Memory::default();
+    world.commit(&bad);
+    let report = world.cycle().await;
+    assert_eq!(report.services["app1"].state, ServiceState::RolledBack, "{:#?}", report.services["app1"]);
+    assert_eq!((world.writes(), image(&world)), (Vec::new(), json!("app:v1")));
+
+    // What somebody changes is put right, to what it was rolled back to.
+    let path = world.path("ConfigMap old");
+    world.somebody(ModelRequest::delete(&path));
+    world.cycle_of(syncd::cycle::Mode::Full).await.expect("no crash was planned");
+    assert!(world.object("ConfigMap old").is_some() && world.object("ConfigMap new").is_none());
+
+    // Other content is tried, and ends it.
+    world.commit(&[app(&[("ConfigMap new", "v2"), ("Deployment.apps a", "v3")])]);
+    assert_eq!(states(&world.synced().await)["app1"], ServiceState::Synced);
+    assert_eq!(image(&world), "app:v3");
+    assert!(world.state().record("app1").expect("recorded").rolled_back.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_that_cannot_be_is_said() {
+    let mut world = World::new();
+    let app =
+        |content: &str| [service("app1", &[("Deployment.apps a", content)]).sync(on_failure(OnFailure::Rollback))];
+    world.commit(&app("crash-loop"));
+    assert_eq!(states(&world.cycle().await)["app1"], ServiceState::Failed, "there is nothing to go back to");
+    world.commit(&app("v1"));
+    world.synced().await;
+    let first = world.state().record("app1").expect("recorded").settled.clone().expect("settled").commit;
+    world.repo.forget(&first);
+    world.commit(&app("crash-loop"));
+    let report = world.cycle().await;
+    let app = &report.services["app1"];
+    assert_eq!(app.state, ServiceState::Failed);
+    let error = app.error.as_deref().unwrap_or_default();
+    assert!(error.contains("what it was rolled back to cannot be read"), "{error}");
+    assert_eq!(app.causes[0].reason, "CrashLoopBackOff");
+}
+
+// ------------------------------------------------------------------------------------------------------------ Jobs and deletion
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_template_changed_is_replaced_and_waited_for() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("Job.batch a", "succeed")])]);
+    world.synced().await;
+    let uid = world.uid("Job.batch a");
+    world.cluster.take_calls();
+    world.commit(&[
+        service("app1", &[("Job.batch a", "slow=5s")]),
+        service("next", &[("ConfigMap n", "v1")]).sync(after("app1")),
+    ]);
+    let report = world.synced().await;
+    assert_ne!(world.uid("Job.batch a"), uid);
+    assert!(report.services["next"].seconds >= 5.0, "a wave waits for the Job");
+    let calls = world.cluster.take_calls();
+    let jobs: Vec<&String> =
+        calls.iter().filter(|call| call.contains("Job.batch") && !call.starts_with("watch")).collect();
+    assert_eq!(jobs.len(), 4 + usize::from(jobs.iter().any(|call| call.starts_with("get "))), "{jobs:?}");
+    assert!(jobs[0] == "apply Job.batch n/a" && jobs[1].starts_with("apply Job.batch n/a-"), "asked first: {jobs:?}");
+    assert_eq!(jobs[2], "delete Job.batch n/a");
+    assert_eq!(jobs.last().map(|call| call.as_str()), Some("apply Job.batch n/a"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_that_is_stuck_names_what_keeps_it_and_holds_nobody() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("ConfigMap a", "v1"), ("ConfigMap b", "v1")])]);
+    world.synced().await;
+    let path = world.path("ConfigMap a");
+    world.somebody(
+        ModelRequest::merge_patch(&path, json!({"metadata": {"finalizers": ["example.org/hold"]}}))
+            .query("fieldManager", "operator"),
+    );
+    world.events.take();
+    world.commit(&[service("app1", &[("ConfigMap b", "v1")]), service("app2", &[("Deployment.apps c", "v1")])]);
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed), ("app2", ServiceState::Synced)].into());
+    assert!(report.services["app2"].seconds < 5.0);
+    let keeps = "it has the finalizers example.org/hold (set by operator)";
+    let error = report.services["app1"].error.as_deref().unwrap_or_default();
+    assert!(error.contains(keeps), "{error}");
+    let told = world.events.take();
+    let is_told =
+        |event: &Event| matches!(event, Event::Waiting { waiting_for, .. } if waiting_for[0].message.contains(keeps));
+    assert!(told.iter().any(is_told), "it is told while it lasts");
 }
