@@ -19,6 +19,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use manifest::index::ROOT;
+use rayon::prelude::*;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::source::SourceTree;
@@ -359,10 +360,12 @@ impl Lock {
     fn stage(&self, files: &BTreeMap<String, String>, committed: &Committed) -> Result<(), DiskError> {
         let staged = self.root.join(STAGED);
         fs::create_dir(&staged).at("make", &staged)?;
-        for (path, text) in files {
+        let placed = files.par_iter().map(|(path, text)| {
             let kept = committed.files.get(path).filter(|old| *old == text.as_bytes());
-            self.place(path, text.as_bytes(), kept.is_some())?;
-        }
+            self.place(path, text.as_bytes(), kept.is_some())
+        });
+        // The first error by path, whichever came first.
+        placed.collect::<Vec<_>>().into_iter().collect::<Result<(), DiskError>>()?;
         for (name, content) in committed.files.below(ROOT).filter(|(below, _)| !below.contains('/')) {
             self.place(&format!("{ROOT}/{name}"), content, true)?;
         }

@@ -9,10 +9,9 @@
 //! with `syncd/`, which are syncd's own, but for `syncd/prune: disabled`.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
 use manifest::object::{Manifest, ObjectRef, Scope, flatten, scope};
-use manifest::yaml::{self, Document, DuplicateKeys, Marks, Position};
+use manifest::yaml::{self, Document, DuplicateKeys, Position};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
@@ -89,26 +88,29 @@ struct Draft<'r> {
     value: Value,
     /// Where `value` stands in its document.
     pointer: String,
-    document: Rc<(Marks, Position)>,
+    /// Which document of the file it is, from 0, and where that begins.
+    document: usize,
+    start: Position,
     file: &'r RenderedFile,
+}
+
+/// How rendered text is read. Positions are read a second time where something is wrong: most objects never need theirs.
+fn settings(marks: bool) -> yaml::Settings {
+    yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, marks, ..yaml::Settings::default() }
 }
 
 /// Reads one rendered file. Empty documents are left out, lists are flattened.
 fn read(file: &RenderedFile) -> Result<Vec<Draft<'_>>, Diagnostics> {
-    let settings = yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, marks: true, ..yaml::Settings::default() };
-    let documents = yaml::read(&file.text, &settings).map_err(|error| {
+    let documents = yaml::read(&file.text, &settings(false)).map_err(|error| {
         let message = format!("the rendered text is not YAML: {}", error.message);
         Diagnostics::from(Diagnostic::error("invalid-yaml", message).at(file.place(error.at)))
     })?;
     let mut drafts = Vec::new();
-    for Document { value, marks, start } in documents.into_iter().filter(|document| !document.value.is_null()) {
-        let document = Rc::new((marks, start));
-        drafts.extend(objects(value).into_iter().map(|(pointer, value)| Draft {
-            value,
-            pointer,
-            document: document.clone(),
-            file,
-        }));
+    for (document, Document { value, start, .. }) in documents.into_iter().enumerate() {
+        if !value.is_null() {
+            let found = objects(value).into_iter();
+            drafts.extend(found.map(|(pointer, value)| Draft { value, pointer, document, start, file }));
+        }
     }
     Ok(drafts)
 }
@@ -134,7 +136,7 @@ fn objects(value: Value) -> Vec<(String, Value)> {
 impl Draft<'_> {
     /// Returns the manifest, unless it is a test of Helm's or something is wrong with it; and its place.
     fn check(
-        self,
+        mut self,
         context: &Context<'_>,
         scopes: &Scopes<'_>,
         wrong: &mut Vec<Diagnostic>,
@@ -148,7 +150,7 @@ impl Draft<'_> {
         if !context.allow_plaintext_secrets {
             self.check_secret(wrong);
         }
-        let manifest = match Manifest::from_value(self.value.clone()) {
+        let manifest = match Manifest::from_value(self.value.take()) {
             Ok(manifest) => self.in_namespace(manifest, context, scopes, wrong),
             Err(errors) => {
                 wrong.extend(
@@ -281,15 +283,20 @@ impl Draft<'_> {
 
     /// Returns where a part of the object stands in the rendered text, or else the nearest part around it.
     fn position(&self, pointer: &str) -> Position {
-        let (marks, start) = self.document.as_ref();
-        let mut pointer = format!("{}{pointer}", self.pointer);
+        let pointer = format!("{}{pointer}", self.pointer);
+        if pointer.is_empty() {
+            return self.start;
+        }
+        let documents = yaml::read(&self.file.text, &settings(true)).unwrap_or_default();
+        let Some(Document { marks, .. }) = documents.get(self.document) else { return self.start };
+        let mut pointer = pointer.as_str();
         loop {
-            if let Some(at) = marks.keys.get(&pointer).or_else(|| marks.values.get(&pointer)) {
+            if let Some(at) = marks.keys.get(pointer).or_else(|| marks.values.get(pointer)) {
                 return *at;
             }
             match pointer.rfind('/') {
-                Some(slash) => pointer.truncate(slash),
-                None => return *start,
+                Some(slash) => pointer = &pointer[..slash],
+                None => return self.start,
             }
         }
     }

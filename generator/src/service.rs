@@ -16,10 +16,12 @@
 //! valid names, a version, an existing chart, and values that are mappings; all that is wrong with a tree comes out of one call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use manifest::index::Sync;
 use manifest::object::{DNS_LABEL_RULE, is_dns_label};
 use manifest::yaml::Marks;
+use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, suggest};
@@ -75,7 +77,7 @@ pub struct Service {
     /// How `syncd` treats it.
     pub sync: Sync,
     /// Files of values, low to high. At least that of the service and that of the environment.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Arc<Layer>>,
 }
 
 /// Reads the whole tree. What is wrong is in the diagnostics; what is right is in the catalog all the same, so that the rest of the
@@ -99,7 +101,16 @@ pub fn read(tree: &SourceTree) -> (Catalog, Diagnostics) {
     }
     let defaults = reader.defaults();
     let folders = tree.folders(FOLDER).into_iter().filter(|name| *name != DEFAULTS && !is_hidden(name));
-    let drafts: Vec<Draft> = folders.flat_map(|name| reader.service(name, &defaults)).collect();
+    let read: Vec<(Vec<Draft>, Diagnostics)> = folders
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .map(|name| reader.beside(|own| own.service(name, &defaults)))
+        .collect();
+    let mut drafts = Vec::new();
+    for (found, wrong) in read {
+        drafts.extend(found);
+        reader.diagnostics.extend(wrong);
+    }
 
     let listed = settings.environments.iter().flat_map(BTreeMap::keys).cloned();
     let environments: BTreeSet<String> = drafts.iter().map(|draft| draft.environment.clone()).chain(listed).collect();
@@ -128,8 +139,8 @@ pub fn read(tree: &SourceTree) -> (Catalog, Diagnostics) {
 /// What `_defaults` gives.
 #[derive(Default)]
 struct Defaults {
-    everywhere: Option<Layer>,
-    environments: BTreeMap<String, Option<Layer>>,
+    everywhere: Option<Arc<Layer>>,
+    environments: BTreeMap<String, Option<Arc<Layer>>>,
 }
 
 /// A service in one environment of which not everything need be right.
@@ -138,7 +149,7 @@ struct Draft {
     environment: String,
     sync: sync::Effective,
     /// Version, chart and layers, where nothing is wrong with any of them.
-    rest: Option<(String, String, Vec<Layer>)>,
+    rest: Option<(String, String, Vec<Arc<Layer>>)>,
 }
 
 impl Draft {
@@ -166,6 +177,14 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
+    /// Does work that other work runs beside; returns its result and what it found wrong.
+    fn beside<T>(&self, work: impl FnOnce(&mut Self) -> T) -> (T, Diagnostics) {
+        let (charts, listed) = (self.charts.clone(), self.listed.clone());
+        let mut own = Reader { tree: self.tree, charts, listed, diagnostics: Diagnostics::new() };
+        let result = work(&mut own);
+        (result, own.diagnostics)
+    }
+
     fn fail(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
@@ -234,7 +253,7 @@ impl<'t> Reader<'t> {
         let layers = match (&own.layer, layer) {
             (Ok(Some(service)), Ok(Some(environment_layer))) => {
                 let inherited = [&defaults.everywhere, defaults.environments.get(environment).unwrap_or(&None)];
-                let mut layers: Vec<Layer> = inherited.into_iter().flatten().cloned().collect();
+                let mut layers: Vec<Arc<Layer>> = inherited.into_iter().flatten().cloned().collect();
                 layers.extend([service.clone(), environment_layer]);
                 Some(layers)
             }
@@ -249,7 +268,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Returns the layer of a file. `Ok(None)` where it is absent, which is reported if it must not be.
-    fn layer(&mut self, path: &str, required: bool) -> Result<Option<Layer>, Reported> {
+    fn layer(&mut self, path: &str, required: bool) -> Result<Option<Arc<Layer>>, Reported> {
         if self.tree.get(path).is_none() {
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             if required && !self.has_near_name(folder, CONFIG) {
@@ -415,7 +434,7 @@ impl<'t> Reader<'t> {
 struct Own<'n> {
     name: &'n str,
     named: bool,
-    layer: Result<Option<Layer>, Reported>,
+    layer: Result<Option<Arc<Layer>>, Reported>,
     version: Result<Option<Line>, Reported>,
     chart: Result<Option<Line>, Reported>,
     sync: Option<sync::File>,
@@ -429,17 +448,17 @@ struct Reported;
 ///
 /// # Errors
 /// Text that is not UTF-8 or not YAML, a key that comes twice, anything but one mapping, a key that YAML takes for a boolean.
-pub fn read_layer(tree: &SourceTree, path: &str) -> Result<Option<Layer>, Diagnostics> {
+pub fn read_layer(tree: &SourceTree, path: &str) -> Result<Option<Arc<Layer>>, Diagnostics> {
     let Some(bytes) = tree.get(path) else { return Ok(None) };
     let text = file::text(path, bytes)?;
     let Some(document) = file::document(path, text)? else {
-        return Ok(Some(Layer { file: path.to_owned(), ..Layer::default() }));
+        return Ok(Some(Arc::new(Layer { file: path.to_owned(), ..Layer::default() })));
     };
     let wrong = boolean_keys(path, text, &document.marks);
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    Ok(Some(Layer { file: path.to_owned(), value: document.value, marks: document.marks }))
+    Ok(Some(Arc::new(Layer { file: path.to_owned(), value: document.value, marks: document.marks })))
 }
 
 /// Returns every key like `on` or `N`: Helm reads `true` and `false`, so what it is meant to name does not get the value.

@@ -5,6 +5,7 @@
 //! for the same reason. The form of the files is described in `conformance/helm/cmd/charts`.
 #![expect(clippy::disallowed_methods, reason = "a test reads its data")]
 
+mod charts;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use charts::sections;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use generator::diagnostic::Diagnostics;
@@ -76,25 +78,6 @@ fn case(name: String, text: &str) -> Case {
         case.tree.insert(format!("chart/{path}"), pack(&files));
     }
     case
-}
-
-fn sections(text: &str) -> Vec<(String, String)> {
-    let header = |line: &str| line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --\n")).map(str::to_owned);
-    let mut sections: Vec<(String, String)> = Vec::new();
-    for line in text.split_inclusive('\n') {
-        match (header(line), sections.last_mut()) {
-            (Some(name), _) => sections.push((name, String::new())),
-            (None, Some((_, text))) => text.push_str(line),
-            (None, None) => {}
-        }
-    }
-    for (name, text) in &mut sections {
-        if let Some(plain) = name.strip_suffix(" | json") {
-            *text = serde_json::from_str(text).expect("a JSON string");
-            *name = plain.to_owned();
-        }
-    }
-    sections
 }
 
 fn pack(files: &[(String, String)]) -> Vec<u8> {

@@ -23,7 +23,7 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
             let committed = disk::read_generated(&shared.root)?;
             let (files, changes) = compare(&mut generated, &committed);
             if !changes.is_empty() {
-                lock.replace(&files, &committed)?;
+                shared.on_threads(|| lock.replace(&files, &committed))??;
             }
             Outcome::Generated { generated, changes }
         }

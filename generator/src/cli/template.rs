@@ -9,6 +9,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{ArgAction, Args};
 use serde::Serialize;
@@ -153,7 +154,17 @@ fn prepare(
     let capabilities = Capabilities { kube_version: or(&arguments.kube_version, &default), api_versions };
     let namespace = or(&arguments.namespace, "default");
     let is_upgrade = arguments.is_upgrade;
-    Ok((files, Request { release_name: name, namespace, layers, set, capabilities, is_upgrade }))
+    Ok((
+        files,
+        Request {
+            release_name: name,
+            namespace,
+            layers: layers.into_iter().map(Arc::new).collect(),
+            set,
+            capabilities,
+            is_upgrade,
+        },
+    ))
 }
 
 /// Returns the name of the release and the chart.

@@ -140,7 +140,7 @@ pub struct Request {
     /// `.Release.Namespace`.
     pub namespace: String,
     /// Files of values, low to high; they go over the chart's own values.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Arc<Layer>>,
     /// Single values over all layers, in order. Here, and only here, an integer stays an integer.
     pub set: Vec<Setting>,
     /// `.Capabilities`.

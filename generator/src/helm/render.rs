@@ -40,6 +40,8 @@ pub(super) struct Prepared {
 /// A template to be executed.
 pub(super) struct Template<'c> {
     pub(super) name: String,
+    /// Number of folders above it.
+    depth: usize,
     file: &'c File,
     /// Path of the chart in the tree, which says what the template sees.
     pub(super) chart: String,
@@ -75,7 +77,7 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
     let mut dots = BTreeMap::new();
     let release = objects::release(request);
     collect(&root, root.name(), Some(user), true, (&release, &capabilities), &mut templates, &mut dots);
-    templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
+    sort(&mut templates);
     let prepared = chart.prepared(&templates)?;
     execute(&prepared, &templates, &dots, options, (chart, request), &root)
 }
@@ -88,7 +90,7 @@ pub(super) fn prepare<'c>(
     let (root, user) = settle(chart, request)?;
     let mut templates = Vec::new();
     collect(&root, root.name(), Some(user), true, (&Value::Nil, &Value::Nil), &mut templates, &mut BTreeMap::new());
-    templates.sort_by(|a, b| order(&b.name).cmp(&order(&a.name)));
+    sort(&mut templates);
     Ok((chart.prepared(&templates)?, templates))
 }
 
@@ -199,9 +201,9 @@ fn check_schemas(chart: &Node<'_>, values: &Map, pointer: &str, request: &Reques
     }
 }
 
-/// Helm's order, which is reversed: by depth, then by name.
-fn order(name: &str) -> (usize, &str) {
-    (name.matches('/').count(), name)
+/// Sorts into Helm's order, which is reversed: by depth, then by name.
+fn sort(templates: &mut [Template<'_>]) {
+    templates.sort_by(|a, b| (b.depth, &b.name).cmp(&(a.depth, &a.name)));
 }
 
 /// Collects the templates of a chart and its subcharts, and what they see; returns the latter for `.Subcharts`.
@@ -240,8 +242,10 @@ fn collect<'c>(
         if is_library && !base.starts_with('_') {
             continue;
         }
+        let name = format!("{path}/{}", file.path);
         templates.push(Template {
-            name: format!("{path}/{}", file.path),
+            depth: name.matches('/').count(),
+            name,
             file,
             chart: path.to_owned(),
             path: format!("{}/{}", chart.package.folder, file.path),

@@ -105,10 +105,8 @@ pub fn chart(bytes: &[u8]) {
         if path == "layer" {
             let settings = Settings { marks: true, ..Settings::default() };
             let documents = yaml::read(&content, &settings).unwrap_or_default();
-            layers.extend(documents.into_iter().map(|document| Layer {
-                file: "layer".to_owned(),
-                value: document.value,
-                marks: document.marks,
+            layers.extend(documents.into_iter().map(|document| {
+                Arc::new(Layer { file: "layer".to_owned(), value: document.value, marks: document.marks })
             }));
         } else {
             tree.insert(format!("chart/{path}"), content);
@@ -130,7 +128,7 @@ pub fn archive(bytes: &[u8]) {
     render(&files, Vec::new());
 }
 
-fn render(tree: &SourceTree, layers: Vec<Layer>) {
+fn render(tree: &SourceTree, layers: Vec<Arc<Layer>>) {
     let Ok(chart) = helm::load(tree, "chart") else { return };
     let request = request(layers, vec![("tag".to_owned(), "1.0".into())]);
     if let Ok(provenance) = chart.provenance(&request) {
@@ -142,7 +140,7 @@ fn render(tree: &SourceTree, layers: Vec<Layer>) {
     }
 }
 
-fn request(layers: Vec<Layer>, set: Vec<(String, serde_json::Value)>) -> Request {
+fn request(layers: Vec<Arc<Layer>>, set: Vec<(String, serde_json::Value)>) -> Request {
     Request {
         release_name: "web".to_owned(),
         namespace: "default".to_owned(),

@@ -3,6 +3,8 @@
 //! Used by the tests of charts and by what the fuzzer compares with the real Helm. The names of the options are those of
 //! `conformance/helm/internal/sdk`.
 
+use std::sync::Arc;
+
 use generator::helm::strvals::{self, Notation};
 use generator::helm::{Capabilities, Layer, Request, Setting};
 use manifest::yaml::{self, DuplicateKeys};
@@ -35,7 +37,7 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
         for document in yaml::read(text, &settings)
             .map_err(|error| format!("cannot unmarshal yaml document: error converting YAML to JSON: yaml: {error}"))?
         {
-            layers.push(Layer { file: file.clone(), value: document.value, marks: document.marks });
+            layers.push(Arc::new(Layer { file: file.clone(), value: document.value, marks: document.marks }));
         }
     }
     let notations = [
@@ -50,7 +52,7 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
             if notation == Notation::Json && line.trim_start().starts_with('{') {
                 let value =
                     serde_json::from_str(&line).map_err(|_| format!("failed parsing --set-json data JSON: {line}"))?;
-                layers.push(Layer { file: "--set-json".to_owned(), value, ..Layer::default() });
+                layers.push(Arc::new(Layer { file: "--set-json".to_owned(), value, ..Layer::default() }));
             } else {
                 let singles = strvals::parse(&line, notation).map_err(|error| error.to_string())?;
                 set.extend(singles.into_iter().map(|(path, value)| Setting::Value { path, value }));

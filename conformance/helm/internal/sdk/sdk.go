@@ -88,9 +88,37 @@ func Render(r Request) (a Answer) {
 			a = Answer{Error: fmt.Sprintf("panic: %v", p)}
 		}
 	}()
-	values, err := userValues(r)
+	prepared, err := Prepare(r)
 	if err != nil {
 		return Answer{Error: err.Error()}
+	}
+	files, err := prepared.Render()
+	if err != nil {
+		return Answer{Error: err.Error()}
+	}
+	a.Files = files
+	if r.Stream {
+		a.Stream, err = stream(prepared.chart, files, r)
+		if err != nil {
+			return Answer{Error: err.Error()}
+		}
+	}
+	return a
+}
+
+// Prepared is a chart that is loaded, and the values of one release: all that need not be done again to render it again.
+type Prepared struct {
+	chart   *chart.Chart
+	values  map[string]any
+	options common.ReleaseOptions
+	caps    common.Capabilities
+}
+
+// Prepare loads the chart, reads the values and settles which subcharts take part.
+func Prepare(r Request) (*Prepared, error) {
+	values, err := userValues(r)
+	if err != nil {
+		return nil, err
 	}
 	var c *chart.Chart
 	if r.Dir != "" {
@@ -99,19 +127,19 @@ func Render(r Request) (a Answer) {
 		c, err = load(r.Files)
 	}
 	if err != nil {
-		return Answer{Error: err.Error()}
+		return nil, err
 	}
 	caps := *common.DefaultCapabilities
 	if r.Kube != "" {
 		v, err := common.ParseKubeVersion(r.Kube)
 		if err != nil {
-			return Answer{Error: err.Error()}
+			return nil, err
 		}
 		caps.KubeVersion = *v
 	}
 	caps.APIVersions = append(append(common.VersionSet{}, caps.APIVersions...), r.APIs...)
 	if err := chartutil.ProcessDependencies(c, values); err != nil {
-		return Answer{Error: err.Error()}
+		return nil, err
 	}
 	name, namespace := r.Name, r.Namespace
 	if name == "" {
@@ -121,25 +149,19 @@ func Render(r Request) (a Answer) {
 		namespace = "default"
 	}
 	options := common.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: !r.Upgrade, IsUpgrade: r.Upgrade}
-	top, err := util.ToRenderValues(c, values, options, &caps)
+	return &Prepared{c, values, options, caps}, nil
+}
+
+// Render renders the release; it can be called any number of times.
+func (p *Prepared) Render() (map[string]string, error) {
+	top, err := util.ToRenderValues(p.chart, p.values, p.options, &p.caps)
 	if err != nil {
-		return Answer{Error: err.Error()}
+		return nil, err
 	}
-	if k := c.Metadata.KubeVersion; k != "" && !chartutil.IsCompatibleRange(k, caps.KubeVersion.String()) {
-		return Answer{Error: fmt.Sprintf("chart requires kubeVersion: %s which is incompatible with Kubernetes %s", k, caps.KubeVersion.Version)}
+	if k := p.chart.Metadata.KubeVersion; k != "" && !chartutil.IsCompatibleRange(k, p.caps.KubeVersion.String()) {
+		return nil, fmt.Errorf("chart requires kubeVersion: %s which is incompatible with Kubernetes %s", k, p.caps.KubeVersion.Version)
 	}
-	files, err := new(engine.Engine).Render(c, top)
-	if err != nil {
-		return Answer{Error: err.Error()}
-	}
-	a.Files = files
-	if r.Stream {
-		a.Stream, err = stream(c, files, r)
-		if err != nil {
-			return Answer{Error: err.Error()}
-		}
-	}
-	return a
+	return new(engine.Engine).Render(p.chart, top)
 }
 
 func load(files map[string]string) (*chart.Chart, error) {
