@@ -151,7 +151,17 @@ fn render_release(service: Service, chart: &Chart, catalog: &Catalog, diagnostic
         allow_plaintext_secrets,
         scopes: &catalog.settings.scopes,
     };
-    let placed = rendered::manifests(&rendered, &context, diagnostics);
+    let mut found = Diagnostics::new();
+    let mut placed = rendered::manifests(&rendered, &context, &mut found);
+    if !found.is_empty() {
+        // Something is to be said: once more, and texts are followed, so that it can be said where it was written.
+        let options = helm::Options { follow: true, ..helm::Options::default() };
+        if let Ok(rendered) = helm::render(&chart.chart, &release.request, &options) {
+            found = Diagnostics::new();
+            placed = rendered::manifests(&rendered, &context, &mut found);
+        }
+        diagnostics.extend(found);
+    }
     let objects = placed.iter().map(|placed| (placed.manifest.id.clone(), placed.place.clone())).collect();
     let mut manifests: Vec<_> = placed.into_iter().map(|Placed { manifest, .. }| manifest).collect();
     let resources = layout::resources(&mut manifests);

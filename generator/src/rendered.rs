@@ -103,7 +103,7 @@ fn settings(marks: bool) -> yaml::Settings {
 fn read(file: &RenderedFile) -> Result<Vec<Draft<'_>>, Diagnostics> {
     let documents = yaml::read(&file.text, &settings(false)).map_err(|error| {
         let message = format!("the rendered text is not YAML: {}", error.message);
-        Diagnostics::from(Diagnostic::error("invalid-yaml", message).at(file.place(error.at)))
+        Diagnostics::from(file.blame(Diagnostic::error("invalid-yaml", message), error.at))
     })?;
     let mut drafts = Vec::new();
     for (document, Document { value, start, .. }) in documents.into_iter().enumerate() {
@@ -274,7 +274,7 @@ impl Draft<'_> {
 
     /// Adds the place in the template that wrote a part of the object.
     fn at(&self, diagnostic: Diagnostic, pointer: &str) -> Diagnostic {
-        diagnostic.at(self.place(pointer))
+        self.file.blame(diagnostic, self.position(pointer))
     }
 
     fn place(&self, pointer: &str) -> Place {

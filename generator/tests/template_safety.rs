@@ -54,7 +54,11 @@ fn execute(text: &str, data: Value, limits: Limits) -> Result<Vec<u8>, ExecError
 
 /// Runs a template that is to meet a limit and returns its complaint.
 fn complaint(text: &str, limits: Limits) -> String {
-    let error = execute(text, Value::Nil, limits).expect_err("meets the limit");
+    complaint_over(text, Value::Nil, limits)
+}
+
+fn complaint_over(text: &str, data: Value, limits: Limits) -> String {
+    let error = execute(text, data, limits).expect_err("meets the limit");
     assert_eq!(error.code, "limit");
     error.message
 }
@@ -128,6 +132,14 @@ fn output_and_steps_are_bounded() {
     let doubling = "{{ define \"x\" }}{{ . }}{{ . }}{{ end }}{{ $s := \"0123456789\" }}{{ range 99 }}{{ $s = include \"x\" $s }}{{ end }}";
     assert_eq!(complaint(doubling, low), "output exceeds the limit of 1000 bytes");
     assert!(execute("{{ range 100 }}123456789{{ end }}", Value::Nil, low).is_ok());
+}
+
+#[test]
+fn long_texts_cost_steps() {
+    let low = Limits { steps: 10_000, ..Limits::default() };
+    let long = "{{ range 5 }}{{ $_ := list $ | len }}{{ $_ = print $ }}{{ end }}";
+    assert!(execute(long, "x".repeat(1_000).into(), low).is_ok());
+    assert_eq!(complaint_over(long, "x".repeat(100_000).into(), low), "execution exceeds the limit of 10000 steps");
 }
 
 #[test]

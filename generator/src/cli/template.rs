@@ -215,6 +215,7 @@ fn render(
     let options = Options {
         allow_nondeterministic: arguments.allow_nondeterministic,
         skip_schema_validation: arguments.skip_schema_validation,
+        follow: false,
     };
     let rendered = helm::render(&chart, request, &options).map_err(silent)?;
     let selection = Selection {

@@ -15,6 +15,9 @@ pub const OUTPUT_BYTES_MAX: usize = 256 << 20;
 /// Instructions one execution may take: minutes of work, never met by accident.
 pub const STEPS_MAX: u64 = 2_000_000_000;
 
+/// Bytes given to a function, or returned by it, that count as one instruction: what is long takes long.
+pub const BYTES_A_STEP: usize = 64;
+
 /// Levels of `template` actions a failure lists; levels of functions are all listed.
 pub const TRACE_LEVELS_MAX: usize = 64;
 

@@ -38,6 +38,6 @@ mod set;
 pub use error::{Called, ExecError, Involved, Level, ParseError};
 pub use exec::{Executor, Limits, MissingKey, Options, Rendered};
 pub use function::{Body, Call, Execution, Finish, Function, FunctionError, Preamble, Run, Stage};
-pub use origin::Origins;
+pub use origin::{Origins, Way};
 pub use reads::{Part, Read, reads};
 pub use set::{Functions, Parsed, Source, Template, TemplateSet};

@@ -1,7 +1,7 @@
 //! Which template wrote which bytes of an output.
 //!
 //! Recorded while executing, so that "line 80 of the rendered document" can be told as a line of a template. What a
-//! function returned counts as written by the action that printed it.
+//! function returned counts as written by the action that printed it, unless the execution follows texts.
 
 use super::set::Source;
 use std::ops::Range;
@@ -15,7 +15,19 @@ pub struct Origins {
     pieces: Vec<Piece>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// How bytes came to where they stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The actions that printed what was written elsewhere, innermost first: text and byte of it.
+    pub calls: Vec<(Arc<Source>, usize)>,
+    /// Where in the data of the execution the printed value stands.
+    pub value: Option<Vec<String>>,
+}
+
+/// The source of what no source wrote.
+const UNKNOWN: usize = usize::MAX;
+
+#[derive(Clone, Debug)]
 struct Piece {
     /// Where it begins in the output.
     start: usize,
@@ -24,30 +36,88 @@ struct Piece {
     pos: usize,
     /// Copied byte by byte, so that its inside can be told, too.
     verbatim: bool,
+    way: Option<Arc<Way>>,
 }
 
 impl Origins {
     /// Returns the source that wrote the byte at an offset, and the byte of the source; `None` where nothing is known.
     pub fn locate(&self, offset: usize) -> Option<(&Arc<Source>, usize)> {
         let at = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;
-        let piece = self.pieces[at];
+        let piece = &self.pieces[at];
         let inside = if piece.verbatim { offset - piece.start } else { 0 };
-        let source = &self.sources[piece.source];
+        let source = self.sources.get(piece.source)?;
         Some((source, (piece.pos + inside).min(source.text.len())))
+    }
+
+    /// Returns how the byte at an offset came there, where that was followed.
+    pub fn way(&self, offset: usize) -> Option<&Way> {
+        let at = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;
+        self.pieces[at].way.as_deref()
     }
 
     /// Records that what is written from `start` on comes from a byte of a source.
     pub(super) fn record(&mut self, start: usize, source: &Arc<Source>, pos: usize, verbatim: bool) {
+        let source = self.known(source);
+        self.put(Piece { start, source, pos, verbatim, way: None });
+    }
+
+    /// Records how what was recorded last came there.
+    pub(super) fn came(&mut self, way: Option<Arc<Way>>) {
+        if let Some(last) = self.pieces.last_mut() {
+            last.way = way;
+        }
+    }
+
+    /// Records that nothing is known of what is written from `start` on.
+    pub(super) fn record_unknown(&mut self, start: usize) {
+        self.put(Piece { start, source: UNKNOWN, pos: 0, verbatim: false, way: None });
+    }
+
+    /// Records that what is written from `start` on is a part of another output.
+    pub(super) fn copy(&mut self, start: usize, of: &Origins, part: Range<usize>) {
+        let first = of.pieces.partition_point(|piece| piece.start <= part.start).saturating_sub(1);
+        for piece in of.pieces[first..].iter().take_while(|piece| piece.start < part.end) {
+            let skipped = part.start.saturating_sub(piece.start);
+            let source = of.sources.get(piece.source).map_or(UNKNOWN, |source| self.known(source));
+            let pos = piece.pos + if piece.verbatim { skipped } else { 0 };
+            self.put(Piece { start: start + (piece.start + skipped - part.start), source, pos, ..piece.clone() });
+        }
+    }
+
+    /// Records that a text with origins of its own was printed from `start` on, by an action of `source` at `pos`.
+    pub(super) fn print(&mut self, start: usize, of: &Origins, source: &Arc<Source>, pos: usize) {
+        self.record(start, source, pos, false);
+        for piece in &of.pieces {
+            let Some(written_in) = of.sources.get(piece.source) else {
+                self.record(start + piece.start, source, pos, false);
+                continue;
+            };
+            let mut way = piece.way.as_deref().cloned().unwrap_or_default();
+            way.calls.push((Arc::clone(source), pos));
+            let written_in = self.known(written_in);
+            self.put(Piece {
+                start: start + piece.start,
+                source: written_in,
+                way: Some(Arc::new(way)),
+                ..piece.clone()
+            });
+        }
+    }
+
+    fn known(&mut self, source: &Arc<Source>) -> usize {
         let known = self.sources.iter().rposition(|known| Arc::ptr_eq(known, source));
-        let source = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             self.sources.push(Arc::clone(source));
             self.sources.len() - 1
-        });
+        })
+    }
+
+    fn put(&mut self, piece: Piece) {
         // Something that wrote nothing is overwritten by what follows it.
-        if self.pieces.last().is_some_and(|last| last.start == start) {
+        if self.pieces.last().is_some_and(|last| last.start == piece.start) {
             self.pieces.pop();
         }
-        self.pieces.push(Piece { start, source, pos, verbatim });
+        self.pieces.push(piece);
     }
 
     /// Follows the removal of ranges, ascending and apart, from the output.
@@ -71,11 +141,11 @@ impl Origins {
                 gone += range.len();
             }
             let pos = piece.pos + if piece.verbatim { skipped } else { 0 };
-            put(Piece { start: shift(begins, gone), pos, ..*piece });
+            put(Piece { start: shift(begins, gone), pos, ..piece.clone() });
             while let Some(range) = ranges.next_if(|range| range.end <= end) {
                 gone += range.len();
                 let inside = if piece.verbatim { range.end - piece.start } else { 0 };
-                put(Piece { start: shift(range.end, gone), pos: piece.pos + inside, ..*piece });
+                put(Piece { start: shift(range.end, gone), pos: piece.pos + inside, ..piece.clone() });
             }
         }
         self.pieces = pieces;

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A template text and the name it was parsed under.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Source {
     /// The name error messages give it: for a chart's files their path within the chart.
     pub name: Str,

@@ -71,6 +71,13 @@ pub(super) fn diagnostic(
     diagnostic
 }
 
+/// Returns the name of a value of the data of a template, and the line that set it.
+pub(super) fn set_at(provenance: &Provenance, chart: &str, path: &[String]) -> Option<(String, Place)> {
+    let prefix: Vec<&str> = chart.split("/charts/").skip(1).collect();
+    let path = path_of_values(path, &prefix)?;
+    Some((path.join("."), file(provenance, &path)?))
+}
+
 /// What [`Involved::found`] calls no value.
 const NIL: &str = "<nil>";
 /// Types without entries.

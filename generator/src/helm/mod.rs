@@ -29,7 +29,7 @@ use manifest::yaml::{Marks, Position};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::gotemplate::{Functions, Origins};
+use crate::gotemplate::{Functions, Origins, Source};
 use crate::source::SourceTree;
 pub use ignore::{BadRule, Rules as IgnoreRules};
 use package::Package;
@@ -156,6 +156,9 @@ pub struct Options {
     pub allow_nondeterministic: bool,
     /// Leaves `values.schema.json` out.
     pub skip_schema_validation: bool,
+    /// Follows texts through functions and values to their lines, see [`RenderedFile::blame`]: for a second render, when something is wrong
+    /// with what the first one gave.
+    pub follow: bool,
 }
 
 /// What a chart rendered to.
@@ -178,6 +181,8 @@ pub struct RenderedFile {
     pub text: String,
     /// Which template wrote which bytes; nothing for a file that is no template.
     origins: Option<Arc<Origins>>,
+    /// Where values were set, and the path of the chart in the tree; only where they are followed.
+    values: Option<(Arc<Provenance>, String)>,
     /// Repository paths by template name.
     files: Arc<BTreeMap<String, String>>,
 }
@@ -191,11 +196,36 @@ impl RenderedFile {
     /// Returns the place in a template, or in the file itself, that wrote what stands at a place of the text.
     pub fn place(&self, at: Position) -> Place {
         let Some(origins) = &self.origins else { return Place::at(self.source(), at.line, at.column) };
-        let located = origins.locate(offset(&self.text, at)).and_then(|(source, byte)| {
-            let file = self.files.get(&*source.name.to_str_lossy())?;
-            Some(Place::of_bytes(file, source.text.as_bytes(), byte, byte))
-        });
-        located.unwrap_or_else(|| Place::file(self.source()))
+        let offset = offset(&self.text, at);
+        let written = origins.locate(offset).and_then(|(source, byte)| self.place_in(source, byte));
+        // What stands in no file - a text given to `tpl` - was printed by something that does.
+        let printed = || origins.way(offset)?.calls.iter().find_map(|(source, byte)| self.place_in(source, *byte));
+        written.or_else(printed).unwrap_or_else(|| Place::file(self.source()))
+    }
+
+    /// Returns the diagnostic at the place that wrote what stands at a place of the text; where the render followed texts, with the actions
+    /// that printed it and the line that set the value.
+    pub fn blame(&self, diagnostic: Diagnostic, at: Position) -> Diagnostic {
+        let place = self.place(at);
+        let mut diagnostic = diagnostic.at(place.clone());
+        let way = self.origins.as_ref().and_then(|origins| origins.way(offset(&self.text, at)));
+        let Some(way) = way else { return diagnostic };
+        for (source, byte) in &way.calls {
+            if let Some(printed) = self.place_in(source, *byte).filter(|printed| *printed != place) {
+                diagnostic = diagnostic.related(printed, "printed here");
+            }
+        }
+        if let (Some(path), Some((provenance, chart))) = (&way.value, &self.values)
+            && let Some((name, place)) = blame::set_at(provenance, chart, path)
+        {
+            diagnostic = diagnostic.related(place, format!("`{name}` is set here"));
+        }
+        diagnostic
+    }
+
+    fn place_in(&self, source: &Source, byte: usize) -> Option<Place> {
+        let file = self.files.get(&*source.name.to_str_lossy())?;
+        Some(Place::of_bytes(file, source.text.as_bytes(), byte, byte))
     }
 }
 

@@ -306,7 +306,9 @@ fn execute(
     root: &Node<'_>,
 ) -> Result<Rendered, Diagnostics> {
     let mut host = Host::new(options.allow_nondeterministic);
-    let engine_options = gotemplate::Options { origins: true, ..gotemplate::Options::default() };
+    let engine_options =
+        gotemplate::Options { origins: true, follow: options.follow, ..gotemplate::Options::default() };
+    let provenance = if options.follow { chart.provenance(request).ok().map(Arc::new) } else { None };
     let mut executor = Executor::new(Arc::clone(&prepared.set), &mut host, engine_options);
     let mut rendered = Rendered { files: Vec::new(), crds: crds(root), notes: None };
     for template in templates {
@@ -338,6 +340,7 @@ fn execute(
             path: template.name.clone(),
             text,
             origins,
+            values: provenance.clone().map(|provenance| (provenance, template.chart.clone())),
             files: Arc::clone(&prepared.files),
         });
     }
@@ -355,7 +358,7 @@ fn crds(chart: &Node<'_>) -> Vec<RenderedFile> {
                 let source = format!("{}/{}", chart.package.folder, file.path);
                 let files = Arc::new(BTreeMap::from([(name.clone(), source)]));
                 let text = String::from_utf8_lossy(&file.content).into_owned();
-                crds.push(RenderedFile { path: name, text, origins: None, files });
+                crds.push(RenderedFile { path: name, text, origins: None, values: None, files });
             }
         }
         for subchart in chart.dependencies() {

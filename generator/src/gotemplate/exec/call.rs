@@ -4,6 +4,7 @@ use super::{Failure, Local, Machine, Pause, Running, Step, missing_template, sug
 use crate::gotemplate::ParseError;
 use crate::gotemplate::ast::NodeRef;
 use crate::gotemplate::function::{Body, Call, Execution, Function, FunctionError, Run, Stage};
+use crate::gotemplate::limits::BYTES_A_STEP;
 use crate::gotemplate::print;
 use crate::gotemplate::set::{Parsed, Template};
 use crate::value::{Str, Type, Value};
@@ -64,6 +65,11 @@ impl Machine<'_> {
         let outcome = match function.body {
             Body::Value(body) => {
                 let result = body(&mut call, &self.stack[base..]);
+                if let (Some(tracer), Ok(value)) = (&mut self.tracer, &result) {
+                    tracer.called(function.name, &self.stack[base..], value);
+                }
+                let work: usize = self.stack[base..].iter().chain(&result).map(size).sum();
+                self.steps += (work / BYTES_A_STEP) as u64;
                 self.stack.truncate(base);
                 match result {
                     Ok(value) => {
@@ -160,6 +166,17 @@ impl Machine<'_> {
         Failure::new(format!("template {} not defined", print::quote(name.as_bytes())))
             .code("unknown-template")
             .hint(suggestion(&self.set, &name.to_str_lossy()))
+    }
+}
+
+/// Returns about how many bytes a function has to look at in a value, were it to look at all of it but what is nested.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(list) => list.len() * size_of::<Value>(),
+        Value::Map(map) => map.len() * size_of::<Value>(),
+        _ => 0,
     }
 }
 

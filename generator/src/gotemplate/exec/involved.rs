@@ -88,7 +88,7 @@ fn near(map: &Map, key: &str) -> Option<String> {
 }
 
 /// Returns the path of the very same container or text in the data, breadth first.
-fn path_to(data: &Value, wanted: &Value) -> Option<Vec<String>> {
+pub(super) fn path_to(data: &Value, wanted: &Value) -> Option<Vec<String>> {
     if same(data, wanted) {
         return Some(Vec::new());
     }

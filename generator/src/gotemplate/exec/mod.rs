@@ -11,6 +11,7 @@ mod involved;
 mod range;
 mod rendered;
 mod step;
+mod tracer;
 
 pub use rendered::Rendered;
 
@@ -48,6 +49,9 @@ pub struct Options {
     pub missing_key: MissingKey,
     /// Whether to record which template wrote which bytes, see [`Rendered::origins`].
     pub origins: bool,
+    /// Whether to follow texts through functions, too, so that what a helper wrote is known to be the helper's. Costs time and memory: for
+    /// a second execution, when something is wrong with what the first one wrote.
+    pub follow: bool,
     /// Where to stop a runaway.
     pub limits: Limits,
 }
@@ -92,6 +96,7 @@ impl<'h> Executor<'h> {
             spare: Vec::new(),
             out: Text::new(),
             origins: Origins::default(),
+            tracer: options.follow.then(Box::default),
             written: 0,
             steps: 0,
             ip: 0,
@@ -271,6 +276,7 @@ struct Machine<'e> {
     spare: Vec<Text>,
     out: Text,
     origins: Origins,
+    tracer: Option<Box<tracer::Tracer>>,
     written: usize,
     steps: u64,
     ip: usize,
@@ -293,6 +299,7 @@ impl Machine<'_> {
         self.pending.clear();
         self.frames.clear();
         self.captured.clear();
+        self.tracer = self.options.follow.then(Box::default);
         self.spare.truncate(SPARE_MAX);
         self.written = 0;
         self.steps = 0;
@@ -317,6 +324,9 @@ impl Machine<'_> {
                     if function.is_some() {
                         let fresh = self.spare.pop().unwrap_or_default();
                         self.captured.push(std::mem::replace(&mut self.out, fresh));
+                        if let Some(tracer) = &mut self.tracer {
+                            tracer.begin(std::mem::take(&mut self.origins));
+                        }
                     }
                     let frame = Frame {
                         template: std::mem::replace(&mut template, next),
@@ -365,6 +375,10 @@ impl Machine<'_> {
         let text = written.to_string_value();
         written.clear();
         self.spare.push(written);
+        let followed = self.tracer.as_mut().map(|tracer| {
+            let inner = std::mem::replace(&mut self.origins, tracer.end());
+            (text.clone(), inner)
+        });
         let result = match running.execution.finish {
             None => Value::String(text),
             Some(finish) => {
@@ -375,6 +389,9 @@ impl Machine<'_> {
                 })?
             }
         };
+        if let (Some(tracer), Some((text, origins))) = (&mut self.tracer, followed) {
+            tracer.made(running.function.name, &result, &text, origins);
+        }
         self.push(result);
         Ok(())
     }

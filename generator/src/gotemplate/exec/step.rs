@@ -3,6 +3,7 @@
 //! Three functions by how often they are met: the flow of control, the values on the way, and the odd cases. Each
 //! leaves Go's current node where Go would.
 
+use super::tracer::way_of_value;
 use super::{Failure, Machine, Pause, Slot, Step};
 use crate::gotemplate::ast::NodeRef;
 use crate::gotemplate::code::{Code, Op};
@@ -225,7 +226,7 @@ impl Machine<'_> {
 
     fn text(&mut self, template: &Template, start: usize, end: usize) -> Step<()> {
         self.charge(end - start)?;
-        if self.options.origins && self.captured.is_empty() {
+        if self.options.origins && (self.captured.is_empty() || self.tracer.is_some()) {
             self.origins.record(self.out.len(), &template.source, start, true);
         }
         let text = &template.source.text;
@@ -272,7 +273,20 @@ impl Machine<'_> {
     }
 
     fn print_value(&mut self, template: &Template, value: &Value) -> Step<()> {
-        if self.options.origins && self.captured.is_empty() {
+        if let Some(tracer) = &self.tracer {
+            let (start, pos) = (self.out.len(), self.at.pos());
+            let of = match value {
+                Value::String(text) => tracer.of(text),
+                _ => None,
+            };
+            match of {
+                Some(of) => self.origins.print(start, &of, &template.source, pos),
+                None => {
+                    self.origins.record(start, &template.source, pos, false);
+                    self.origins.came(way_of_value(self.slots.first().map(|dollar| &dollar.value), value));
+                }
+            }
+        } else if self.options.origins && self.captured.is_empty() {
             self.origins.record(self.out.len(), &template.source, self.at.pos(), false);
         }
         let before = self.out.len();
