@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::api::GroupResource;
-use crate::schema::{self, Schema, TypeId};
+use schema::{Minor, Schema, TypeId};
 
 /// A group and plural, such as `deployments` of `apps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +144,14 @@ const BUILTIN: &[Row] = &[
     row(STORAGE, "VolumeAttachment", "volumeattachments", "", "", false, "s", "storage.v1.VolumeAttachment"),
 ];
 
+/// The version of Kubernetes that is imitated.
+const MINOR: Minor = Minor(35);
+
+/// Returns the types of the built-in kinds.
+pub(crate) fn built_in() -> Arc<Schema> {
+    schema::table::all(MINOR)
+}
+
 /// What is served, and under which names.
 #[derive(Debug, Clone)]
 pub struct Kinds {
@@ -200,7 +208,7 @@ impl Default for Kinds {
     fn default() -> Kinds {
         let mut kinds =
             Kinds { served: BTreeMap::new(), stored: BTreeMap::new(), named: BTreeMap::new(), ids: BTreeMap::new() };
-        let schema = Schema::builtin();
+        let schema = built_in();
         for row in BUILTIN {
             let id = kinds.id(row.group, row.plural);
             let words = |text: &str| text.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();

@@ -7,7 +7,7 @@ use serde_json::{Map as Object, Value};
 
 use crate::api::Status;
 use crate::apply::Shape;
-use crate::schema::{PatchStrategy, Type, TypeId};
+use schema::{PatchStrategy, Type, TypeId};
 
 /// Most operations of one JSON patch.
 pub const OPERATIONS_MAX: usize = 10_000;
@@ -308,10 +308,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::Schema;
 
     fn deployment(patch: &Value) -> Value {
-        let schema = Schema::builtin();
+        let schema = crate::kinds::built_in();
         let of = schema.named("apps.v1.Deployment").expect("listed");
         let object = json!({"metadata": {"finalizers": ["a", "b"], "labels": {"x": "1", "y": "2"}}, "spec": {"template": {"spec": {
             "containers": [{"name": "one", "image": "a", "args": ["x"]}, {"name": "two", "image": "b"}]}}}});

@@ -3,6 +3,7 @@
 //! The rules that users of manifests meet, in the server's words; not every rule of every kind. Pure: an object and what it was before are
 //! the arguments. Invariant: an object that was accepted is accepted again unchanged.
 
+use schema::check::quantity;
 use serde_json::Value;
 
 use crate::api::Cause;
@@ -600,43 +601,9 @@ fn without(spec: &Value, names: &[&str]) -> Value {
     spec
 }
 
-/// Reads a quantity such as `1Gi` or `500m`; `None` where it is none.
-pub(crate) fn quantity(text: &str) -> Option<f64> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-')).unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let factor = match unit {
-        "" => 1.0,
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        "Ti" => 1_099_511_627_776.0,
-        "Pi" => 1_125_899_906_842_624.0,
-        "Ei" => 1_152_921_504_606_846_976.0,
-        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    Some(number.parse::<f64>().ok()? * factor)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quantities_compare_across_units() {
-        for (smaller, larger) in [("500m", "1"), ("1G", "1Gi"), ("1023Mi", "1Gi"), ("1e3", "1.1k")] {
-            assert!(quantity(smaller) < quantity(larger), "{smaller} {larger}");
-        }
-        assert_eq!(quantity("1 potato"), None);
-    }
 
     #[test]
     fn keys_of_labels_follow_the_rules_of_qualified_names() {

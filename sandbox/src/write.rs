@@ -16,7 +16,7 @@ use crate::defaults;
 use crate::kinds::Kind;
 use crate::log::Verb;
 use crate::patch;
-use crate::schema;
+use crate::shape;
 use crate::store::ObjectKey;
 use crate::validate;
 
@@ -171,7 +171,7 @@ impl State {
             // An object of the kind that says nothing: its empty parts are nobody's doing.
             let mut empty = Value::Object(Object::new());
             if kind.custom.is_none() {
-                schema::normalize(&kind.schema, kind.root, &mut empty);
+                shape::normalize(&kind.schema, kind.root, &mut empty);
             }
             self.with_tracker(kind, "", Part::Main, &now, |tracker| tracker.update(&empty, &mut object, manager));
         }
@@ -454,15 +454,15 @@ pub(crate) fn finish(kind: &Kind, object: &mut Value) {
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.as_str().into();
     if kind.custom.is_none() {
-        schema::normalize(&kind.schema, kind.root, object);
+        shape::normalize(&kind.schema, kind.root, object);
         defaults::write(kind, object);
         return;
     }
-    schema::prune(&kind.schema, kind.root, object);
-    schema::write_defaults(&kind.schema, kind.root, object);
-    let builtin = schema::Schema::builtin();
+    shape::prune(&kind.schema, kind.root, object);
+    shape::write_defaults(&kind.schema, kind.root, object);
+    let builtin = crate::kinds::built_in();
     if let (Some(of), Some(metadata)) = (builtin.named("meta.v1.ObjectMeta"), object.get_mut("metadata")) {
-        schema::normalize(&builtin, of, metadata);
+        shape::normalize(&builtin, of, metadata);
     }
 }
 

@@ -393,14 +393,8 @@ struct Structure {
 }
 
 impl Structure {
-    fn walk(
-        &mut self,
-        kind: &sandbox::kinds::Kind,
-        of: sandbox::schema::TypeId,
-        path: &str,
-        above: &mut Vec<sandbox::schema::TypeId>,
-    ) {
-        use sandbox::schema::{Items, Type};
+    fn walk(&mut self, kind: &sandbox::kinds::Kind, of: schema::TypeId, path: &str, above: &mut Vec<schema::TypeId>) {
+        use schema::{Items, Type};
         if above.contains(&of) {
             return;
         }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map as Object, Value};
 
-use crate::schema::{Schema, Type, TypeId};
+use schema::{Schema, Type, TypeId};
 
 /// One step from an object, or a list, to what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

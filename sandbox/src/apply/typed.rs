@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map as Object, Value};
 
 use super::set::{Literal, PathElement, Set};
-use crate::schema::{Items, List, Map, Scalar, Schema, Type, TypeId};
+use schema::{Items, List, Map, Scalar, Schema, Type, TypeId};
 
 /// A value with the schema it follows.
 #[derive(Clone, Copy)]
@@ -473,7 +473,7 @@ fn is_bare(object: Option<&Object<String, Value>>) -> bool {
 
 fn scalar_error(scalar: Option<Scalar>, value: &Value) -> Option<String> {
     let fits = match scalar {
-        Some(Scalar::Int | Scalar::Number) => value.is_number(),
+        Some(Scalar::Int | Scalar::Int32 | Scalar::Number) => value.is_number(),
         Some(Scalar::String | Scalar::Bytes) => value.is_string(),
         Some(Scalar::Bool) => value.is_boolean(),
         Some(Scalar::Time | Scalar::MicroTime | Scalar::Quantity | Scalar::IntOrString) | None => {
@@ -484,7 +484,9 @@ fn scalar_error(scalar: Option<Scalar>, value: &Value) -> Option<String> {
         return None;
     }
     Some(match scalar {
-        Some(Scalar::Int | Scalar::Number) => format!("expected numeric (int or float), got {}", go_type(value)),
+        Some(Scalar::Int | Scalar::Int32 | Scalar::Number) => {
+            format!("expected numeric (int or float), got {}", go_type(value))
+        }
         Some(Scalar::String | Scalar::Bytes) => format!("expected string, got {}", go_value(value)),
         Some(Scalar::Bool) => format!("expected boolean, got {}", shown(value)),
         _ => format!("expected any scalar, got {}", shown(value)),

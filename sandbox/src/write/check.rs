@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::api::{GroupResource, Request, Status};
 use crate::cluster::Call;
 use crate::kinds::{Kind, Kinds};
-use crate::schema;
+use crate::shape;
 use crate::store::ObjectKey;
 use crate::validate;
 
@@ -80,7 +80,7 @@ fn check_named_namespace(call: &Call<'_>, object: &Value) -> Result<(), Status> 
 
 /// Removes unknown fields; an error where the request asks to be strict or a value is of a wrong type, else warnings.
 pub(super) fn check_fields(kind: &Kind, object: &mut Value, request: &Request) -> Result<Vec<String>, Status> {
-    let found = schema::unknown_fields(&kind.schema, kind.root, object);
+    let found = shape::unknown_fields(&kind.schema, kind.root, object);
     if found.is_empty() {
         return Ok(Vec::new());
     }
@@ -99,12 +99,12 @@ pub(super) fn check_fields(kind: &Kind, object: &mut Value, request: &Request) -
             return Err(refused(&format!("strict decoding error: {}", texts.join(", "))));
         }
         Some("Ignore") => {
-            schema::prune(&kind.schema, kind.root, object);
+            shape::prune(&kind.schema, kind.root, object);
             return Ok(Vec::new());
         }
         _ => {}
     }
-    schema::prune(&kind.schema, kind.root, object);
+    shape::prune(&kind.schema, kind.root, object);
     Ok(texts)
 }
 

@@ -1,4 +1,4 @@
-//! Reads the notation of `schema/builtin.txt`; its grammar is at the head of that file.
+//! Reads the notation of `data/types.txt`; its grammar is at the head of that file.
 //!
 //! Knows no Kubernetes type by name. Invariant: every name that is referred to is declared, or reading fails.
 
@@ -6,46 +6,67 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Field, Items, Key, List, Map, PatchStrategy, Scalar, Schema, Type, TypeId, Zero};
+use super::{Field, Items, Key, List, Map, PatchStrategy, Rules, Scalar, Schema, Type, TypeId, Zero};
 
-/// Reads a whole table. The error names the line (from 1) and what is wrong with it.
-pub(super) fn read(text: &str) -> Result<Schema, String> {
-    let mut reader = Reader { schema: Schema::default(), copies: BTreeMap::new(), inline: BTreeMap::new() };
-    let lines: Vec<(usize, &str)> =
-        text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).collect();
-    for (number, line) in &lines {
-        let name = line.split(' ').next().unwrap_or_default().trim_end_matches('~');
-        let id = reader.schema.add(Type::Any);
-        if reader.schema.names.insert(name.to_owned(), id).is_some() {
-            return Err(format!("line {}: {name} is declared twice", number + 1));
-        }
+/// One declared type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line<'t> {
+    /// Its name.
+    pub(super) name: &'t str,
+    atomic: bool,
+    /// The fields, not yet looked at.
+    fields: &'t str,
+}
+
+impl<'t> Line<'t> {
+    /// Reads no further than the name.
+    pub(super) fn new(line: &'t str) -> Line<'t> {
+        let (head, fields) = line.split_once(' ').unwrap_or((line, ""));
+        let (name, atomic) = head.strip_suffix('~').map_or((head, false), |name| (name, true));
+        Line { name, atomic, fields }
     }
-    for (number, line) in &lines {
-        reader.declare(line).map_err(|error| format!("line {}: {error}", number + 1))?;
+}
+
+/// Reads the types `roots` and all they refer to; `lines` are sorted by name. The error names the type and what is wrong with it.
+pub(super) fn read(lines: &[Line<'_>], roots: &[&str]) -> Result<Schema, String> {
+    let mut reader =
+        Reader { schema: Schema::default(), lines, open: Vec::new(), copies: BTreeMap::new(), inline: BTreeMap::new() };
+    for root in roots {
+        reader.named(root)?;
+    }
+    while let Some((id, line)) = reader.open.pop() {
+        reader.declare(id, line).map_err(|error| format!("{}: {error}", line.name))?;
     }
     reader.fill_keys();
     reader.fill_copies();
     Ok(reader.schema)
 }
 
-struct Reader {
+struct Reader<'t> {
     schema: Schema,
+    lines: &'t [Line<'t>],
+    /// Types that were referred to and are still to be read.
+    open: Vec<(TypeId, Line<'t>)>,
     /// Named type, and whether atomic -> a copy of it that is so, filled once every type is known.
     copies: BTreeMap<(TypeId, bool), TypeId>,
-    inline: BTreeMap<String, TypeId>,
+    inline: BTreeMap<&'t str, TypeId>,
 }
 
-impl Reader {
-    fn declare(&mut self, line: &str) -> Result<(), String> {
-        let mut words = line.split(' ');
-        let head = words.next().unwrap_or_default();
-        let (name, atomic) = head.strip_suffix('~').map_or((head, false), |name| (name, true));
-        let id = self.schema.names[name];
-        if line[head.len()..].trim() == "= any" {
-            return Ok(());
+impl<'t> Reader<'t> {
+    fn named(&mut self, name: &str) -> Result<TypeId, String> {
+        if let Some(id) = self.schema.named(name) {
+            return Ok(id);
         }
-        let mut map = Map { atomic, ..Map::default() };
-        for word in words {
+        let at = self.lines.binary_search_by(|line| line.name.cmp(name)).map_err(|_| format!("no type {name:?}"))?;
+        let id = self.schema.add(Type::Any);
+        self.schema.names.insert(name.to_owned(), id);
+        self.open.push((id, self.lines[at]));
+        Ok(id)
+    }
+
+    fn declare(&mut self, id: TypeId, line: Line<'t>) -> Result<(), String> {
+        let mut map = Map { atomic: line.atomic, ..Map::default() };
+        for word in line.fields.split(' ').filter(|word| !word.is_empty()) {
             let (field, rest) = word.split_once(':').ok_or_else(|| format!("{word:?} is no field"))?;
             let (field, required) = field.strip_suffix('!').map_or((field, false), |field| (field, true));
             map.fields.insert(field.to_owned(), Field { required, ..self.field(rest)? });
@@ -54,7 +75,7 @@ impl Reader {
         Ok(())
     }
 
-    fn field(&mut self, text: &str) -> Result<Field, String> {
+    fn field(&mut self, text: &'t str) -> Result<Field, String> {
         let (text, strategies) = text.split_once('%').unwrap_or((text, ""));
         let (text, default) = match text.split_once('=') {
             Some((text, json)) => (text, Some(serde_json::from_str::<Value>(json).map_err(|error| error.to_string())?)),
@@ -79,13 +100,14 @@ impl Reader {
         Ok(Field { of: self.of(text)?, required: false, zero, default, patch })
     }
 
-    fn of(&mut self, text: &str) -> Result<TypeId, String> {
+    fn of(&mut self, text: &'t str) -> Result<TypeId, String> {
         if let Some(id) = self.inline.get(text) {
             return Ok(*id);
         }
         let of = match text {
             "string" => Type::Scalar(Scalar::String),
             "int" => Type::Scalar(Scalar::Int),
+            "int32" => Type::Scalar(Scalar::Int32),
             "number" => Type::Scalar(Scalar::Number),
             "bool" => Type::Scalar(Scalar::Bool),
             "bytes" => Type::Scalar(Scalar::Bytes),
@@ -97,11 +119,18 @@ impl Reader {
             _ => return self.compound(text),
         };
         let id = self.schema.add(of);
-        self.inline.insert(text.to_owned(), id);
+        self.inline.insert(text, id);
         Ok(id)
     }
 
-    fn compound(&mut self, text: &str) -> Result<TypeId, String> {
+    fn compound(&mut self, text: &'t str) -> Result<TypeId, String> {
+        if let Some(values) = text.strip_prefix("string(").and_then(|rest| rest.strip_suffix(')')) {
+            let id = self.schema.add(Type::Scalar(Scalar::String));
+            let rules = Rules::one_of(values.split('|').map(Value::from).collect());
+            self.schema.rules.insert(id, rules);
+            self.inline.insert(text, id);
+            return Ok(id);
+        }
         if let Some(rest) = text.strip_prefix('[') {
             let (item, kind) = rest.rsplit_once(']').ok_or_else(|| format!("{text:?} is not closed"))?;
             let item = self.of(item)?;
@@ -125,7 +154,7 @@ impl Reader {
             let values = Some(self.of(values)?);
             return Ok(self.schema.add(Type::Map(Map { values, atomic: atomic == Some(true), ..Map::default() })));
         }
-        let named = self.schema.named(plain).ok_or_else(|| format!("no type {plain:?}"))?;
+        let named = self.named(plain)?;
         let Some(atomic) = atomic else { return Ok(named) };
         if let Some(copy) = self.copies.get(&(named, atomic)) {
             return Ok(*copy);
@@ -166,7 +195,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_undeclared_name_is_named_with_its_line() {
-        assert_eq!(read("# head\nA b:C").map(|_| ()), Err("line 2: no type \"C\"".to_owned()));
+    fn an_undeclared_name_is_named_with_the_type_that_refers_to_it() {
+        let read = |text: &str| read(&[Line::new(text)], &["A"]).map(|_| ());
+        assert_eq!(read("A b:C"), Err("A: no type \"C\"".to_owned()));
+        assert_eq!(read("A b"), Err("A: \"b\" is no field".to_owned()));
     }
 }

@@ -1,27 +1,46 @@
-//! Answers what shape an object has: which fields, of which type, which lists are told apart by which keys.
+//! The shape of Kubernetes objects: which kinds there are, which fields they have, and what may stand in them.
 //!
-//! Built-in types are read once from `schema/builtin.txt`; a custom type is read from the `openAPIV3Schema` of its definition. Knows
-//! nothing of requests, defaults that need thought, or validation beyond types. Invariant: a [`TypeId`] is only valid in the
-//! [`Schema`] that gave it, and every id a schema holds resolves in it.
+//! One home for these facts: the generator holds what it renders to them, the sandbox stores by them. Built-in kinds come from
+//! recorded data, by version of Kubernetes ([`table`]); a custom kind is read from its definition ([`custom`]). [`check`] says what
+//! is wrong with an object. Knows no request, no default that needs thought, no cluster and no file. Invariant: a [`TypeId`] is only
+//! valid in the [`Schema`] that gave it, and every id a schema holds resolves in it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-mod custom;
 mod notation;
-mod shape;
+
+pub mod table;
+
+pub mod rules;
+
+pub mod lifecycle;
+
+mod custom;
+
+pub mod check;
 
 pub use custom::custom;
-pub(crate) use shape::write_defaults;
-pub use shape::{Unknown, normalize, prune, unknown_fields};
+pub use rules::Rules;
+pub use table::{Minor, NEWEST, OLDEST};
 
 /// A set of types that refer to each other.
 #[derive(Debug, Default, Clone)]
 pub struct Schema {
     types: Vec<Type>,
     names: BTreeMap<String, TypeId>,
+    /// What is asked of values beyond their type.
+    rules: BTreeMap<TypeId, Rules>,
+}
+
+/// The type of one kind of objects, with all it refers to.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// The types.
+    pub schema: Schema,
+    /// That of the object.
+    pub root: TypeId,
 }
 
 /// A type in one [`Schema`].
@@ -48,6 +67,8 @@ pub enum Scalar {
     String,
     /// A whole number.
     Int,
+    /// A whole number of 32 bits.
+    Int32,
     /// Any number.
     Number,
     /// `true` or `false`.
@@ -140,16 +161,6 @@ pub struct PatchStrategy {
 }
 
 impl Schema {
-    /// Returns the built-in types.
-    pub fn builtin() -> Arc<Schema> {
-        static BUILTIN: OnceLock<Arc<Schema>> = OnceLock::new();
-        BUILTIN
-            .get_or_init(|| {
-                Arc::new(notation::read(include_str!("../schema/builtin.txt")).expect("the built-in table is ours"))
-            })
-            .clone()
-    }
-
     /// Returns the type of this name, such as `apps.v1.Deployment`.
     pub fn named(&self, name: &str) -> Option<TypeId> {
         self.names.get(name).copied()
@@ -158,6 +169,16 @@ impl Schema {
     /// Returns the type behind an id of this schema.
     pub fn get(&self, id: TypeId) -> &Type {
         &self.types[id.0 as usize]
+    }
+
+    /// Returns what is asked of values of this type beyond the type itself.
+    pub fn rules(&self, id: TypeId) -> Option<&Rules> {
+        self.rules.get(&id)
+    }
+
+    /// Returns the name of a type that has one.
+    pub fn name_of(&self, id: TypeId) -> Option<&str> {
+        self.names.iter().find(|(_, named)| **named == id).map(|(name, _)| name.as_str())
     }
 
     fn add(&mut self, of: Type) -> TypeId {
@@ -188,6 +209,9 @@ impl Schema {
             leaf @ (Type::Scalar(_) | Type::Any) => leaf,
         };
         self.types[slot.0 as usize] = copy;
+        if let Some(rules) = from.rules.get(&id) {
+            self.rules.insert(slot, rules.clone());
+        }
         slot
     }
 }
@@ -211,7 +235,7 @@ mod tests {
 
     #[test]
     fn container_ports_are_keyed_by_port_and_protocol_with_its_default() {
-        let schema = Schema::builtin();
+        let schema = table::all(Minor(35));
         let container = schema.named("core.v1.Container").expect("listed");
         let Type::Map(container) = schema.get(container) else { panic!("an object") };
         let Type::List(ports) = schema.get(container.fields["ports"].of) else { panic!("a list") };
@@ -222,7 +246,7 @@ mod tests {
 
     #[test]
     fn selectors_are_atomic_where_the_type_says_so() {
-        let schema = Schema::builtin();
+        let schema = table::all(Minor(35));
         let Type::Map(selector) = schema.get(schema.named("meta.v1.LabelSelector").expect("listed")) else { panic!() };
         assert!(selector.atomic);
     }

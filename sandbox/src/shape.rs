@@ -4,7 +4,7 @@
 
 use serde_json::{Map as Object, Value};
 
-use super::{Items, Map, Scalar, Schema, Type, TypeId, Zero};
+use schema::{Items, Map, Scalar, Schema, Type, TypeId, Zero};
 
 /// Deepest nesting that is looked at; deeper values are left alone.
 const DEPTH_MAX: usize = 128;
@@ -57,7 +57,7 @@ fn find_unknown(schema: &Schema, of: TypeId, value: &Value, path: &str, found: &
 fn fits(scalar: Scalar, value: &Value) -> bool {
     match scalar {
         Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => value.is_string(),
-        Scalar::Int => value.is_i64() || value.is_u64(),
+        Scalar::Int | Scalar::Int32 => value.is_i64() || value.is_u64(),
         Scalar::Number => value.is_number(),
         Scalar::Bool => value.is_boolean(),
         Scalar::Quantity => value.is_string() || value.is_number(),
@@ -78,7 +78,7 @@ fn word(value: &Value) -> &'static str {
 
 fn expected(of: &Type) -> &'static str {
     match of {
-        Type::Scalar(Scalar::Int) => "int",
+        Type::Scalar(Scalar::Int | Scalar::Int32) => "int",
         Type::Scalar(Scalar::Number) => "float64",
         Type::Scalar(Scalar::Bool) => "bool",
         Type::Scalar(_) => "string",
@@ -168,7 +168,7 @@ fn zero_of(schema: &Schema, of: TypeId) -> Option<Value> {
     match schema.get(of) {
         Type::Map(map) if !map.fields.is_empty() => Some(Value::Object(Object::new())),
         Type::Map(_) | Type::List(_) | Type::Scalar(Scalar::Time | Scalar::MicroTime) => Some(Value::Null),
-        Type::Scalar(Scalar::Int | Scalar::Number) => Some(Value::from(0)),
+        Type::Scalar(Scalar::Int | Scalar::Int32 | Scalar::Number) => Some(Value::from(0)),
         Type::Scalar(Scalar::Bool) => Some(Value::Bool(false)),
         Type::Scalar(Scalar::String) => Some(Value::String(String::new())),
         Type::Scalar(_) | Type::Any => None,
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     fn deployment() -> (std::sync::Arc<Schema>, TypeId) {
-        let schema = Schema::builtin();
+        let schema = crate::kinds::built_in();
         let of = schema.named("apps.v1.Deployment").expect("listed");
         (schema, of)
     }
