@@ -18,7 +18,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use generator::diagnostic::Diagnostics;
 use generator::helm::stream::{self, Selection};
-use generator::helm::{self, Options, Request, Setter};
+use generator::helm::{self, Options, Request, Setter, Setting, strvals};
 use generator::source::SourceTree;
 use regex::Regex;
 use request::{flag, strings};
@@ -222,6 +222,13 @@ fn every_chart_renders_as_in_helm() {
     assert!(cases.len() >= 40, "only {} charts", cases.len());
 }
 
+/// Takes a line of a flag apart, as `sync.yaml` gives values one by one; nothing for a line that cannot be read.
+fn singles_of(setting: &Setting) -> Option<Vec<Setting>> {
+    let Setting::Line { notation, line, .. } = setting else { return Some(vec![setting.clone()]) };
+    let found = strvals::parse(line, *notation).ok()?;
+    Some(found.into_iter().map(|(path, value)| Setting::Value { path, value }).collect())
+}
+
 /// Whatever a template can read out of values was set somewhere, and there it says the same.
 #[test]
 fn every_value_is_found_where_it_was_set() {
@@ -229,7 +236,9 @@ fn every_value_is_found_where_it_was_set() {
     for case in &cases() {
         let Ok(chart) = helm::load(&case.tree, "chart") else { continue };
         for render in &case.renders {
-            let Ok(request) = request(case, &render.options) else { continue };
+            let Ok(mut request) = request(case, &render.options) else { continue };
+            let Some(single) = request.set.iter().map(singles_of).collect::<Option<Vec<_>>>() else { continue };
+            request.set = single.concat();
             let Ok(provenance) = chart.provenance(&request) else { continue };
             for (path, value) in leaves_of(provenance.values()) {
                 let about = format!("{}: {}: {path:?} is {value}", case.name, render.name);

@@ -241,7 +241,8 @@ fn faults_are_named_with_a_hint_and_a_place() {
         ("a: b\u{2028}c\n", "1:5 U+2028 ends a line in YAML 1.1; write \"\\u2028\" in double quotes"),
         ("a: 'b \u{2029}c'\n", "1:7 U+2029 ends a line in YAML 1.1; write \"\\u2029\" in double quotes"),
         ("# \u{85}\n", "1:3 U+0085 ends a line in YAML 1.1; write \"\\u0085\" in double quotes"),
-        ("a: [?b, c]\n", "1:5 `?` begins a key in YAML 1.1; quote text that begins with it"),
+        ("a: [?b, c]\n", "1:5 `?` inside brackets begins a key in YAML 1.1; quote text that has one"),
+        ("a: [b, c?d]\n", "1:8 `?` inside brackets begins a key in YAML 1.1; quote text that has one"),
         ("a: [b:, c]\n", "1:5 YAML 1.1 and 1.2 disagree about this `:`; put a space after it, or quote the text"),
         ("a: [!b, c]\n", "1:5 put a space after this tag"),
         (

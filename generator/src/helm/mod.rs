@@ -267,7 +267,10 @@ fn load_files(folder: &str, kept: Vec<package::File>) -> Result<Chart, Diagnosti
     let files = kept.iter().map(|file| (file.path.clone(), file.content.to_vec())).collect();
     let functions = render::functions();
     if let Some(root) = package::read(folder, kept, 0, &mut diagnostics) {
-        check_installable(&root, &mut diagnostics);
+        if !diagnostics.has_errors() {
+            // A subchart that could not be read is not a missing one.
+            check_installable(&root, &mut diagnostics);
+        }
         render::check_templates(&root, &functions, &mut diagnostics);
         if !diagnostics.has_errors() {
             let annotations = root.metadata.annotations.clone().unwrap_or_default();

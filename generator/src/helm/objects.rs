@@ -260,6 +260,16 @@ impl Object for KubeVersion {
         Some(Str::from(printed))
     }
 
+    fn all_fields(&self) -> Vec<(&'static str, Value)> {
+        let [version, numbers @ ..] = &self.fields()[..] else { return Vec::new() };
+        let hidden = ("normalizedVersion", Value::from(self.normalized.as_str()));
+        [version.clone(), hidden].into_iter().chain(numbers.iter().cloned()).collect()
+    }
+
+    fn deeply_copied(&self) -> Option<Value> {
+        Some(Value::object(KubeVersion { is_copy: true, normalized: String::new(), ..self.clone() }))
+    }
+
     fn copied(&self) -> Option<Value> {
         (!self.is_copy).then(|| Value::object(KubeVersion { is_copy: true, ..self.clone() }))
     }
@@ -309,6 +319,14 @@ impl Object for BuildInfo {
             ("GoVersion", Value::from(BuildInfo::GO_VERSION)),
             ("KubeClientVersion", Value::from(BuildInfo::KUBE_CLIENT_VERSION)),
         ]
+    }
+
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(vec![
+            ("version", Value::from(BuildInfo::VERSION)),
+            ("go_version", Value::from(BuildInfo::GO_VERSION)),
+            ("kube_client_version", Value::from(BuildInfo::KUBE_CLIENT_VERSION)),
+        ])
     }
 
     fn json(&self) -> Option<Result<serde_json::Value, Oversized>> {

@@ -159,11 +159,11 @@ impl Head {
             line,
             column,
         };
-        let documents = yaml::read(text, &settings).map_err(|error| {
+        let document = yaml::read_first(text, &settings).map_err(|error| {
             let message = format!("error converting YAML to JSON: yaml: line {}: {}", error.at.line, error.message);
             not_yaml(message, error.at.line, error.at.column)
         })?;
-        let value = documents.into_iter().next().map(|document| document.value).unwrap_or_default();
+        let value = document.map(|document| document.value).unwrap_or_default();
         let misfit = |what: &str| {
             let message = format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {what}");
             not_yaml(message, 1, 1)

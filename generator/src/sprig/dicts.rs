@@ -151,6 +151,7 @@ fn copied(value: &Value, walk: &mut Walk) -> Result<Value, Oversized> {
                 map.borrow().iter().map(|(key, value)| Ok((key.clone(), copied(value, walk)?))).collect();
             Value::Map(Map::typed(map.map_type(), entries?))
         }
+        Value::Object(object) => object.deeply_copied().unwrap_or_else(|| value.clone()),
         other => other.clone(),
     };
     walk.leave();

@@ -61,9 +61,9 @@ fn read_yaml(text: &Str) -> Result<Value, String> {
     if let Some(value) = read_open_block(&text, &settings) {
         return Ok(from_json(&value));
     }
-    let documents = manifest::yaml::read(&text, &settings)
+    let document = manifest::yaml::read_first(&text, &settings)
         .map_err(|error| format!("error converting YAML to JSON: yaml: line {}: {}", error.at.line, error.message))?;
-    Ok(documents.first().map(|document| from_json(&document.value)).unwrap_or_default())
+    Ok(document.map(|document| from_json(&document.value)).unwrap_or_default())
 }
 
 /// Reads a text that ends inside a block scalar, without a final newline: Helm's reader takes it without one, the manifests' reader as if

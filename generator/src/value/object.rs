@@ -52,6 +52,26 @@ pub trait Object: Any + fmt::Debug {
         None
     }
 
+    /// Returns the fields in order by their names in JSON, where these are others than their own.
+    fn json_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        None
+    }
+
+    /// Returns why JSON cannot carry it, in the words of `encoding/json` after `json: `; `None` where it can.
+    fn unfit_for_json(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns a deep copy where it is another value than a plain one, `None` for a plain one: it goes by exported fields only.
+    fn deeply_copied(&self) -> Option<Value> {
+        None
+    }
+
+    /// Returns all fields of the struct, hidden ones too: what verbs of `printf` other than those that ask for `String()` print.
+    fn all_fields(&self) -> Vec<(&'static str, Value)> {
+        self.fields()
+    }
+
     /// Reports what Go's `==` finds: the same pointer, unless a struct type compares its fields.
     fn equals(&self, other: &dyn Object) -> bool {
         std::ptr::addr_eq(std::ptr::from_ref(self.as_any()), std::ptr::from_ref(other.as_any()))

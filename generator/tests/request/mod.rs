@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use generator::helm::strvals::{self, Notation};
+use generator::helm::strvals::Notation;
 use generator::helm::{Capabilities, Layer, Request, Setting};
 use manifest::yaml::{self, DuplicateKeys};
 use serde_json::Value;
@@ -41,21 +41,20 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
         }
     }
     let notations = [
-        ("setJSON", Notation::Json),
-        ("set", Notation::Typed),
-        ("setString", Notation::Text),
-        ("setLiteral", Notation::Literal),
+        ("setJSON", "--set-json", Notation::Json),
+        ("set", "--set", Notation::Typed),
+        ("setString", "--set-string", Notation::Text),
+        ("setLiteral", "--set-literal", Notation::Literal),
     ];
     let mut set = Vec::new();
-    for (key, notation) in notations {
+    for (key, flag, notation) in notations {
         for line in strings(options, key) {
             if notation == Notation::Json && line.trim_start().starts_with('{') {
                 let value =
                     serde_json::from_str(&line).map_err(|_| format!("failed parsing --set-json data JSON: {line}"))?;
                 layers.push(Arc::new(Layer { file: "--set-json".to_owned(), value, ..Layer::default() }));
             } else {
-                let singles = strvals::parse(&line, notation).map_err(|error| error.to_string())?;
-                set.extend(singles.into_iter().map(|(path, value)| Setting::Value { path, value }));
+                set.push(Setting::Line { flag, notation, line });
             }
         }
     }

@@ -34,11 +34,19 @@ impl From<ReadError> for Fault {
     }
 }
 
-/// Composes all documents of `text`, which has passed the survey, and in which the parser must see what is expected of repairs.
+/// Which documents to compose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    First,
+    All,
+}
+
+/// Composes documents of `text`, which has passed the survey, and in which the parser must see what is expected of repairs.
 pub(super) fn compose(
     text: &str,
     survey: Survey,
     settings: &Settings,
+    extent: Extent,
     expected: Expected<'_>,
 ) -> Result<Vec<Document>, Fault> {
     let depth_max = settings.limits.depth.min(DEPTH_MAX);
@@ -54,6 +62,7 @@ pub(super) fn compose(
         // A stream that begins with a brace is JSON to kubectl, and JSON has escapes that YAML 1.1 lacks.
         json: text.trim_ascii_start().starts_with('{'),
         settings,
+        extent,
         depth_max,
         budget: Budget { limits: settings.limits, nodes: 0, bytes: 0 },
         frames: Vec::new(),
@@ -74,6 +83,7 @@ struct Composer<'t> {
     text: &'t str,
     json: bool,
     settings: &'t Settings,
+    extent: Extent,
     depth_max: usize,
     budget: Budget,
     frames: Vec<Frame>,
@@ -260,7 +270,12 @@ impl<'t> Composer<'t> {
             self.passed = self.passed.max(span.end.byte_offset().unwrap_or(0));
             match event {
                 Event::DocumentStart(..) => self.start_document(span)?,
-                Event::DocumentEnd => self.end_document(),
+                Event::DocumentEnd => {
+                    self.end_document();
+                    if self.extent == Extent::First {
+                        break;
+                    }
+                }
                 Event::Scalar(text, style, anchor, tag) => self.scalar(text, style, anchor, tag.as_deref(), span)?,
                 Event::SequenceStart(style, anchor, _) => {
                     let at = self.list_position(style, span);

@@ -133,15 +133,15 @@ pub(super) fn anchor(name: &str, at: Position) -> Result<(), ReadError> {
     Err(ReadError { message, at })
 }
 
-/// Refuses, inside `[]` and `{}`, what ends elsewhere in YAML 1.1: text that begins with `?`, text that ends in `:` right before a bracket
-/// or a comma, a tag right before one.
+/// Refuses, inside `[]` and `{}`, what ends elsewhere in YAML 1.1: text that has a `?`, text that ends in `:` right before a bracket or a
+/// comma, a tag right before one.
 pub(super) fn old_flow(text: &str, scalar: Span, plain: bool) -> Result<(), ReadError> {
     const ENDS: [char; 5] = [',', '[', ']', '{', '}'];
     let after = |span: Span| span.end.byte_offset().and_then(|end| text.get(end..)).unwrap_or_default();
     let refuse = |message: &str, span: Span| Err(ReadError { message: message.to_owned(), at: position(span.start) });
     let written = scalar.slice(text).unwrap_or_default();
-    if plain && written.starts_with('?') {
-        return refuse("`?` begins a key in YAML 1.1; quote text that begins with it", scalar);
+    if plain && written.contains('?') {
+        return refuse("`?` inside brackets begins a key in YAML 1.1; quote text that has one", scalar);
     }
     if plain && !written.is_empty() && after(scalar).strip_prefix(':').is_some_and(|rest| rest.starts_with(ENDS)) {
         return refuse("YAML 1.1 and 1.2 disagree about this `:`; put a space after it, or quote the text", scalar);

@@ -17,6 +17,6 @@ mod repair;
 mod resolve;
 mod source;
 
-pub use read::{Document, DuplicateKeys, Limits, Marks, Position, ReadError, Settings, read};
+pub use read::{Document, DuplicateKeys, Limits, Marks, Position, ReadError, Settings, read, read_first};
 pub use source::decode;
 pub use write::{write, write_documents};

@@ -11,7 +11,7 @@
 //! - bytes that are no text are refused by [`decode`](super::decode()), not replaced by U+FFFD;
 //! - every document of a text is read; `kubectl` drops, silently, what follows `...` or a `--- value` on one line;
 //! - limits of depth, nodes, documents and bytes are ours; a repair of white space (`repair`) is made 50 times at most;
-//! - notations that YAML 1.1 and 1.2 read differently are refused: `[?a]`, `[a:, b]`, `[!tag, b]`, names of anchors with punctuation.
+//! - notations that YAML 1.1 and 1.2 read differently are refused: `[a?b]`, `[a:, b]`, `[!tag, b]`, names of anchors with punctuation.
 //!
 //! Because the parser speaks YAML 1.2:
 //! - a few texts are refused that nobody writes: `>#comment`, `!tag,`, `[-]`, a block scalar that begins left of its key;
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::compose::{self, Fault};
+use super::compose::{self, Extent, Fault};
 use super::repair::Repairs;
 use super::source;
 
@@ -140,6 +140,19 @@ impl Default for Settings {
 /// # Errors
 /// The first thing that is not YAML, passes a limit, or has no JSON value.
 pub fn read(text: &str, settings: &Settings) -> Result<Vec<Document>, ReadError> {
+    read_extent(text, settings, Extent::All)
+}
+
+/// Reads the first document of `text` and nothing behind it, as readers of one document do: what follows a `{}` at the top of it, a `...` or the next
+/// `---` need not be YAML, as long as its characters are text. `None` if there is no document.
+///
+/// # Errors
+/// As for [`read()`], in the first document.
+pub fn read_first(text: &str, settings: &Settings) -> Result<Option<Document>, ReadError> {
+    Ok(read_extent(text, settings, Extent::First)?.into_iter().next())
+}
+
+fn read_extent(text: &str, settings: &Settings, extent: Extent) -> Result<Vec<Document>, ReadError> {
     let limit = settings.limits.bytes;
     if text.len() > limit {
         let message = format!("the text has {} bytes, more than the limit of {limit}", text.len());
@@ -152,7 +165,7 @@ pub fn read(text: &str, settings: &Settings) -> Result<Vec<Document>, ReadError>
     let mut settings = *settings;
     let mut duplicate = None;
     loop {
-        match compose::compose(&text, survey, &settings, repairs.expected()) {
+        match compose::compose(&text, survey, &settings, extent, repairs.expected()) {
             Ok(mut documents) => {
                 documents.iter_mut().for_each(|document| repairs.restore_document(document));
                 return Ok(documents);

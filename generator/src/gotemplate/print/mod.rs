@@ -302,7 +302,7 @@ impl Printer {
             self.out.push_str(object.type_name().trim_start_matches('*'));
         }
         self.out.push_str("{");
-        for (index, (name, value)) in object.fields().iter().enumerate() {
+        for (index, (name, value)) in object.all_fields().iter().enumerate() {
             self.separator(index);
             if self.spec.plus_v || self.spec.sharp_v {
                 self.out.push_str(name);

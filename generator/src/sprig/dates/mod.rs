@@ -316,6 +316,12 @@ impl Object for Time {
         Some(Ok(layout::format(self, RFC3339).into()))
     }
 
+    fn unfit_for_json(&self) -> Option<&'static str> {
+        const OUTSIDE: &str =
+            "error calling MarshalJSON for type time.Time: Time.MarshalJSON: year outside of range [0,9999]";
+        (!(0..=9999).contains(&self.civil().year)).then_some(OUTSIDE)
+    }
+
     fn equals(&self, other: &dyn Object) -> bool {
         other.as_any().downcast_ref::<Time>() == Some(self)
     }

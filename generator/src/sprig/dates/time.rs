@@ -116,7 +116,10 @@ impl Time {
     }
 
     pub(super) fn civil(&self) -> Civil {
-        Civil::of_unix_seconds(self.seconds.saturating_add(self.offset()))
+        // Go counts from 1 March of the year -292277022400, in 64 bits without a sign.
+        const FIRST: i128 = -(719_468 + 730_692_556 * 146_097) * 86_400;
+        let seconds = i128::from(self.seconds) + i128::from(self.offset());
+        Civil::of_unix_seconds((seconds - FIRST).rem_euclid(1 << 64) + FIRST)
     }
 }
 
@@ -173,8 +176,8 @@ impl Civil {
         days * 86_400 + self.hour * 3600 + self.minute * 60 + self.second
     }
 
-    fn of_unix_seconds(seconds: i64) -> Civil {
-        let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    fn of_unix_seconds(seconds: i128) -> Civil {
+        let [days, rest] = [seconds.div_euclid(86_400), seconds.rem_euclid(86_400)].map(|part| part as i64);
         let shifted = days + 719_468;
         let era = shifted.div_euclid(146_097);
         let day_of_era = shifted.rem_euclid(146_097);

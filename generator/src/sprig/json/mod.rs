@@ -31,6 +31,8 @@ pub(super) enum Error {
     Unsupported(String),
     #[error("json: unsupported type: {0}")]
     UnsupportedType(&'static str),
+    #[error("json: {0}")]
+    Unfit(&'static str),
 }
 
 /// Writes a value.
@@ -74,16 +76,19 @@ impl Writer {
                     writer.value(value)
                 })?;
             }
-            Value::Object(object) => match object.json() {
-                Some(json) => self.json(&json?)?,
-                None => {
-                    let fields = object.fields();
-                    self.items(('{', '}'), fields.iter(), |writer, (name, value)| {
-                        writer.key(name);
-                        writer.value(value)
-                    })?;
+            Value::Object(object) => {
+                match (object.unfit_for_json(), object.json().filter(|_| object.json_fields().is_none())) {
+                    (Some(reason), _) => return Err(Error::Unfit(reason)),
+                    (None, Some(json)) => self.json(&json?)?,
+                    (None, None) => {
+                        let fields = object.json_fields().unwrap_or_else(|| object.fields());
+                        self.items(('{', '}'), fields.iter(), |writer, (name, value)| {
+                            writer.key(name);
+                            writer.value(value)
+                        })?;
+                    }
                 }
-            },
+            }
             integer => match integer.as_integer() {
                 Some(Integer::Signed(n)) => self.out.push_str(&n.to_string()),
                 Some(Integer::Unsigned(n)) => self.out.push_str(&n.to_string()),

@@ -37,6 +37,9 @@ pub enum ToYamlError {
     /// JSON cannot carry the type.
     #[error("error marshaling into JSON: json: unsupported type: {0}")]
     JsonType(&'static str),
+    /// JSON cannot carry this value of a type that it has a form for.
+    #[error("error marshaling into JSON: json: {0}")]
+    Unfit(&'static str),
     /// Version 3 cannot carry the type.
     #[error("cannot marshal type: {0}")]
     UnsupportedType(&'static str),
@@ -174,9 +177,10 @@ impl Writer {
                 })
             }
             Value::Object(object) => match self.version {
-                Version::V2 => match object.json() {
-                    Some(json) => self.json(&json?, context, depth),
-                    None => {
+                Version::V2 => match (object.unfit_for_json(), object.json()) {
+                    (Some(reason), _) => Err(ToYamlError::Unfit(reason)),
+                    (None, Some(json)) => self.json(&json?, context, depth),
+                    (None, None) => {
                         let fields: Vec<_> = object.fields();
                         let mut fields: Vec<(&str, &Value)> =
                             fields.iter().map(|(name, value)| (*name, value)).collect();
