@@ -100,6 +100,9 @@ func main() {
 			continue
 		}
 		verdict := compare(theirs, answer)
+		if !agrees(verdict) {
+			verdict = retry(verdict, request, theirs, answer, helm, ours)
+		}
 		counts[verdict]++
 		if theirs.Error == "" {
 			kinds[kind].rendered++
