@@ -79,7 +79,17 @@ enum Command {
     /// Does one cycle, prints what was done, and ends
     #[command(after_help = exit_code_help())]
     Once(Once),
+    /// Shows what a running syncd did last: services, causes of failures, what is held
+    #[command(after_help = STATUS_HELP)]
+    Status(StatusOf),
 }
+
+const STATUS_HELP: &str = "From outside of the cluster: kubectl port-forward --namespace syncd deployment/syncd 9102
+
+Exit codes:
+   0  every service is synced
+   1  at least one service is not, or something is held; or there was no answer
+   2  wrong usage: the arguments cannot work";
 
 #[derive(Debug, Args)]
 struct Run {
@@ -94,9 +104,25 @@ struct Run {
     /// A cycle in which nothing happens for this long is given up; longer than the longest timeout of a service
     #[arg(long, env = "SYNCD_CYCLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     cycle_timeout: Duration,
-    /// Address of /metrics, /healthz, /readyz and /api/v1/status; there is no authentication
+    /// Address of /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
     #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct StatusOf {
+    /// Where it listens
+    #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
+    address: SocketAddr,
+    /// text for people, json for programs: the whole report
+    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +278,15 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A running syncd does not answer.
+    #[error("there is no status at http://{address}")]
+    Status {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: reqwest::Error,
+    },
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] std::io::Error),
@@ -262,6 +297,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Source(SourceError::Cache(_)) => Exit::Source,
+            CliError::Status { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
             | CliError::RulesFile { .. }
@@ -281,6 +317,7 @@ impl CliError {
             | CliError::Rules { .. }
             | CliError::Listen { .. }
             | CliError::Report { .. }
+            | CliError::Status { .. }
             | CliError::Signals(_) => Stage::Plan,
         }
     }
@@ -294,6 +331,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run(arguments) => run(arguments).await,
         Command::Once(arguments) => once(arguments).await,
+        Command::Status(arguments) => status(&arguments).await,
     }
 }
 
@@ -352,6 +390,29 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     };
     leave_report(path.as_deref(), &report)?;
     Ok(exit_of(&report, *stop.borrow()))
+}
+
+/// Longest time for an answer of a running syncd, which has it ready.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
+
+async fn status(arguments: &StatusOf) -> Result<Exit, CliError> {
+    let address = arguments.address;
+    let no_answer = |source| CliError::Status { address, source };
+    let client = reqwest::Client::builder().no_proxy().timeout(STATUS_TIMEOUT).build().map_err(no_answer)?;
+    let page = async |path: &str| {
+        let response = client.get(format!("http://{address}{path}")).send().await?.error_for_status()?;
+        response.text().await
+    };
+    let json = page("/api/v1/status").await.map_err(no_answer)?;
+    let text = match arguments.output {
+        Output::Text => page("/status").await.map_err(no_answer)?,
+        Output::Json => format!("{json}\n"),
+    };
+    // Whoever closed our output wants no more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
+    let is_fine = [CycleResult::Synced, CycleResult::Unchanged].iter().any(|fine| report["result"] == fine.as_str());
+    Ok(if is_fine { Exit::Synced } else { Exit::Failed })
 }
 
 /// Returns who tells how a single cycle goes on: on a terminal a table in place of the log, elsewhere lines between those of the log.

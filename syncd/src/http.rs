@@ -1,4 +1,4 @@
-//! What can be asked of a running `syncd` over HTTP: metrics, health, readiness, the last report. Read-only.
+//! What can be asked of a running `syncd` over HTTP: metrics, health, readiness, the last report, for programs and for people. Read-only.
 //!
 //! Knows no cycle: it shows what it was given. No authentication, therefore loopback unless someone says otherwise, and nothing here
 //! that a report may not contain. Invariant: no request changes anything or reaches the cluster or the repository.
@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::daemon::Listener;
 use crate::metrics::Metrics;
 use crate::report::{Event, Observer, Report, Stage};
+use crate::summary;
 
 /// What is shown.
 pub struct Face {
@@ -30,7 +31,14 @@ struct Shown {
     beat: Instant,
     event: Option<Instant>,
     ready: bool,
-    status: Option<Arc<str>>,
+    status: Option<Arc<Status>>,
+}
+
+/// The last report.
+struct Status {
+    json: String,
+    /// For people.
+    text: String,
 }
 
 impl Face {
@@ -63,10 +71,11 @@ impl Listener for Face {
     fn report(&self, report: &Report) {
         self.metrics.cycle(report);
         let knows = report.index.is_some() && !report.errors.iter().any(|error| error.stage == Stage::State);
-        let status = serde_json::to_string(report).expect("a report has string keys only");
+        let json = serde_json::to_string(report).expect("a report has string keys only");
+        let status = Arc::new(Status { json, text: summary::text(report) });
         self.change(|shown| {
             shown.ready |= knows;
-            shown.status = Some(status.into());
+            shown.status = Some(status);
         });
     }
 }
@@ -85,7 +94,8 @@ pub fn router(face: Arc<Face>) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .route("/api/v1/status", get(status))
+        .route("/status", get(status_text))
+        .route("/api/v1/status", get(status_json))
         .fallback(nothing)
         .with_state(face)
 }
@@ -118,13 +128,22 @@ async fn readyz(State(face): State<Arc<Face>>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "no cycle has read the repository and the state yet\n").into_response()
 }
 
-async fn status(State(face): State<Arc<Face>>) -> Response {
+async fn status_text(State(face): State<Arc<Face>>) -> Response {
+    shown(&face, "text/plain; charset=utf-8", |status| status.text.clone())
+}
+
+async fn status_json(State(face): State<Arc<Face>>) -> Response {
+    shown(&face, "application/json", |status| status.json.clone())
+}
+
+fn shown(face: &Face, content_type: &'static str, form: impl FnOnce(&Status) -> String) -> Response {
     match face.read(|shown| shown.status.clone()) {
-        Some(status) => ([(header::CONTENT_TYPE, "application/json")], status.to_string()).into_response(),
+        Some(status) => ([(header::CONTENT_TYPE, content_type)], form(&status)).into_response(),
         None => (StatusCode::SERVICE_UNAVAILABLE, "no cycle has ended yet\n").into_response(),
     }
 }
 
 async fn nothing() -> Response {
-    (StatusCode::NOT_FOUND, "nothing here; there are /metrics, /healthz, /readyz and /api/v1/status\n").into_response()
+    (StatusCode::NOT_FOUND, "nothing here; there are /metrics, /healthz, /readyz, /status and /api/v1/status\n")
+        .into_response()
 }

@@ -121,6 +121,22 @@ async fn it_starts_syncs_follows_rests_and_stops() {
     let status: Value = serde_json::from_str(&daemon.get("/api/v1/status").await.1).unwrap();
     assert_eq!((&status["revision"], &status["environment"]), (&json!(first), &json!("staging")));
 
+    // The same for people, and by the command.
+    let shows = |text: &str| text.starts_with("staging: ") && text.contains("app1     one      synced");
+    daemon.page("/status", shows).await;
+    let asked = async |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
+        let output = command.arg("status").args(arguments).output().await.unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, text, error) = asked(&["--address", &daemon.address]).await;
+    assert_eq!((code, shows(&text), error.as_str()), (Some(0), true, ""), "{text}");
+    let (code, json, _) = asked(&["--address", &daemon.address, "--output", "json"]).await;
+    assert_eq!((code, &serde_json::from_str::<Value>(&json).unwrap()["revision"]), (Some(0), &json!(first)));
+    let (code, out, error) = asked(&["--address", "127.0.0.1:1"]).await;
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains("there is no status at http://127.0.0.1:1"), "{error}");
+
     // Polls that find nothing new ask nothing of the cluster.
     let polls = |text: &str| sum(text, "syncd_source_polls_total", ("result", "ok"));
     let now = polls(&daemon.get("/metrics").await.1);
