@@ -112,10 +112,10 @@ struct Run {
 #[derive(Debug, Args)]
 struct StatusOf {
     /// Where it listens
-    #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
+    #[arg(long, env = "SYNCD_ADDRESS", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     address: SocketAddr,
     /// text for people, json for programs: the whole report
-    #[arg(short, long, value_enum, default_value_t = Output::Text, value_name = "FORM")]
+    #[arg(short, long, env = "SYNCD_OUTPUT", value_enum, default_value_t = Output::Text, value_name = "FORM")]
     output: Output,
 }
 
