@@ -144,7 +144,7 @@ pub fn read(text: &str, settings: &Settings) -> Result<Vec<Document>, ReadError>
 }
 
 /// Reads the first document of `text` and nothing behind it, as readers of one document do: what follows a `{}` at the top of it, a `...` or the next
-/// `---` need not be YAML, as long as its characters are text. `None` if there is no document.
+/// `---` is not looked at, but for its characters, which have to be text, and for brackets that close nothing. `None` if there is no document.
 ///
 /// # Errors
 /// As for [`read()`], in the first document.

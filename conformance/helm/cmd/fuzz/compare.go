@@ -24,7 +24,9 @@ import (
 //   - The sign of a float that is zero (-0.0), which our reader drops.
 //   - The order of what schemas find wrong, which is random in Helm.
 //
-// A case that differs is looked at again (retry.go), and counted apart where the reason is one of these, each of which is put to the test:
+// A case that differs is looked at again (retry.go), and counted apart where the reason is one of these. All but the addresses, the tab and the
+// hidden fields are put to the test by rendering again; those three go by what Helm's answer says, and can hide a second difference in the same
+// case.
 //
 //   - Helm itself renders the case in several ways, one of them ours: toYaml sorts keys such as "10", "1e3" and "2" by an order that is none,
 //     and the CRDs of subcharts come in the order of a map of Go's.
