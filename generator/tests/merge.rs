@@ -21,14 +21,19 @@ fn committed(count: usize) -> Repository {
     repository
 }
 
-/// Makes two branches, merges them, and expects that `check` is content with what git made of it.
-fn merge(repository: &Repository, one: impl Fn(&Repository), other: impl Fn(&Repository)) {
+/// Makes the branches `one` and `other` of main, and stays on the latter.
+fn branch(repository: &Repository, one: impl Fn(&Repository), other: impl Fn(&Repository)) {
     repository.git(&["checkout", "--quiet", "-b", "one"]);
     one(repository);
     repository.commit("one");
     repository.git(&["checkout", "--quiet", "-b", "other", "main"]);
     other(repository);
     repository.commit("other");
+}
+
+/// Makes two branches, merges them, and expects that `check` is content with what git made of it.
+fn merge(repository: &Repository, one: impl Fn(&Repository), other: impl Fn(&Repository)) {
+    branch(repository, one, other);
     repository.git(&["merge", "--quiet", "--no-edit", "one"]);
     let run = repository.run(&["check"]);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
@@ -104,12 +109,7 @@ fn after_a_conflict_rendering_repairs() {
 
 /// Merges the branch `one` into `other`, both made here, and expects a conflict.
 fn conflict(repository: &Repository, one: impl Fn(&Repository), other: impl Fn(&Repository)) {
-    repository.git(&["checkout", "--quiet", "-b", "one"]);
-    one(repository);
-    repository.commit("one");
-    repository.git(&["checkout", "--quiet", "-b", "other", "main"]);
-    other(repository);
-    repository.commit("other");
+    branch(repository, one, other);
     let merged = repository.try_git(&["merge", "--quiet", "--no-edit", "one"]);
     assert!(!merged.status.success(), "git merged it by itself");
 }
