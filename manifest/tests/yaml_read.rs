@@ -408,9 +408,11 @@ fn depth_takes_no_stack() {
     let unlimited = Limits { bytes: usize::MAX, depth: usize::MAX, nodes: usize::MAX, documents: usize::MAX };
     let reader = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
         for settings in [Settings { limits: unlimited, ..DEFAULT }, Settings { limits: unlimited, ..MARKED }, DEFAULT] {
-            for text in nested(10_000).into_iter().chain([aliased(2_000), "[".repeat(10_000), indented(1_200)]) {
+            for text in nested(10_000).into_iter().chain(["[".repeat(10_000), indented(1_200)]) {
                 assert!(error(&text, &settings).contains("nested deeper than"));
             }
+            // Whichever limit is met first: so deep a chain is nearly all copies, too.
+            assert!(yaml::read(&aliased(2_000), &settings).is_err());
             let depth = settings.limits.depth.min(yaml::read::DEPTH_MAX) - 1;
             for text in nested(depth).into_iter().chain([aliased(depth.min(150)), indented(depth)]) {
                 let read = values(&text, &settings);
@@ -441,13 +443,14 @@ fn a_billion_laughs_are_refused_before_they_are_laughed() {
         let aliases = vec![format!("*a{}", at - 1); 9].join(", ");
         text += &format!("a{at}: &a{at} [{aliases}]\n");
     }
-    assert!(error(&text, &DEFAULT).contains("more than 100000 values"));
+    let excessive = "document contains excessive aliasing";
+    assert!(error(&text, &DEFAULT).contains(excessive));
     let mut text = "- &a0 xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\n".to_owned();
     for at in 1..30 {
         text += &format!("- &a{at} {{l: *a{}, r: *a{}}}\n", at - 1, at - 1);
     }
     let unlimited_nodes = Settings { limits: Limits { nodes: usize::MAX, ..DEFAULT.limits }, ..DEFAULT };
-    assert!(error(&text, &unlimited_nodes).contains("anchors and aliases copy more than"));
+    assert!(error(&text, &unlimited_nodes).contains(excessive));
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub(super) fn compose(
         extent,
         depth_max,
         budget: Budget { limits: settings.limits, nodes: 0, bytes: 0 },
+        visits: Visits::default(),
         frames: Vec::new(),
         anchors: BTreeMap::new(),
         marking: settings.marks.then(Marking::default),
@@ -86,6 +87,7 @@ struct Composer<'t> {
     extent: Extent,
     depth_max: usize,
     budget: Budget,
+    visits: Visits,
     frames: Vec<Frame>,
     anchors: BTreeMap<usize, Anchored>,
     marking: Option<Marking>,
@@ -105,6 +107,8 @@ struct Composer<'t> {
 struct Frame {
     collection: Collection,
     anchor: usize,
+    /// Visits of the document before it.
+    visited: usize,
     /// Offset of its beginning.
     start: usize,
     /// Column of its entries from 0 if it is in block style; `None` in flow style.
@@ -140,6 +144,7 @@ enum Slot {
 struct Anchored {
     value: Value,
     cost: Cost,
+    visits: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -193,6 +198,44 @@ impl Budget {
         }
         if self.bytes > bytes {
             let message = format!("anchors and aliases copy more than {bytes} bytes");
+            return Err(ReadError { message, at });
+        }
+        Ok(())
+    }
+}
+
+/// How many nodes of a document have been looked at, keys and aliases among them, and how many of these because of an alias.
+///
+/// The rule is that of Go's reader, so that what it takes is taken: small documents may be nearly all aliases, large ones hardly.
+#[derive(Default)]
+struct Visits {
+    all: usize,
+    aliased: usize,
+}
+
+impl Visits {
+    fn node(&mut self, at: Position) -> Result<(), ReadError> {
+        self.all += 1;
+        self.check(at)
+    }
+
+    fn alias(&mut self, visits: usize, at: Position) -> Result<(), ReadError> {
+        self.all = self.all.saturating_add(visits);
+        self.aliased = self.aliased.saturating_add(visits);
+        self.check(at)
+    }
+
+    fn check(&self, at: Position) -> Result<(), ReadError> {
+        const FREE: usize = 400_000;
+        const SCARCE: usize = 4_000_000;
+        let Visits { all, aliased } = *self;
+        if aliased <= 100 || all <= 1000 {
+            return Ok(());
+        }
+        let above = all.clamp(FREE, SCARCE) - FREE;
+        let share_max = 0.99 - 0.89 * (above as f64 / (SCARCE - FREE) as f64);
+        if aliased as f64 / all as f64 > share_max {
+            let message = "document contains excessive aliasing: nearly all of its values are copies".to_owned();
             return Err(ReadError { message, at });
         }
         Ok(())
@@ -317,6 +360,7 @@ impl<'t> Composer<'t> {
         self.marker = position(span.start);
         self.start = None;
         self.anchors.clear();
+        self.visits = Visits { all: 1, aliased: 0 };
         Ok(())
     }
 
@@ -361,7 +405,7 @@ impl<'t> Composer<'t> {
             if anchor != 0
                 && let Some(value) = resolve::value(meaning, text.clone())
             {
-                self.keep(anchor, &value, at)?;
+                self.keep(anchor, &value, 1, at)?;
             }
             let written = span.slice(self.text).unwrap_or_default();
             let Some(key) = resolve::key(meaning, text) else {
@@ -373,7 +417,7 @@ impl<'t> Composer<'t> {
         let written = span.slice(self.text).unwrap_or_default();
         let value = resolve::value(meaning, text).ok_or_else(|| error(explain::not_finite(written), at))?;
         if anchor != 0 {
-            self.keep(anchor, &value, at)?;
+            self.keep(anchor, &value, 1, at)?;
         }
         self.place(value, false, at)
     }
@@ -382,10 +426,11 @@ impl<'t> Composer<'t> {
         let at = position(span.start);
         let name = span.slice(self.text).unwrap_or_default();
         explain::anchor(name.trim_start_matches('*'), at)?;
-        let Some(Anchored { value, cost }) = self.anchors.get(&anchor) else {
+        let Some(Anchored { value, cost, visits }) = self.anchors.get(&anchor) else {
             let message = format!("the alias `{name}` stands inside the value that its anchor names");
             return Err(error(message, at));
         };
+        self.visits.alias(*visits, at)?;
         self.budget.spend(*cost, at)?;
         if self.frames.len() + cost.depth > self.depth_max {
             return Err(error(explain::too_deep(self.depth_max), at));
@@ -423,7 +468,8 @@ impl<'t> Composer<'t> {
         let block_column = (style == StructureStyle::Block).then(|| at.column - 1);
         let pointer_len = self.marking.as_ref().map_or(0, |marking| marking.pointer.len());
         let start = span.start.byte_offset().unwrap_or(0);
-        self.frames.push(Frame { collection, anchor, start, block_column, pointer_len });
+        let visited = self.visits.all - 1;
+        self.frames.push(Frame { collection, anchor, visited, start, block_column, pointer_len });
         Ok(())
     }
 
@@ -437,16 +483,16 @@ impl<'t> Composer<'t> {
             Collection::Mapping(mapping) => Value::Object(mapping.entries),
         };
         if frame.anchor != 0 {
-            self.keep(frame.anchor, &value, at)?;
+            self.keep(frame.anchor, &value, self.visits.all - frame.visited, at)?;
         }
         self.place(value, false, at)
     }
 
-    /// Remembers the value of an anchor.
-    fn keep(&mut self, anchor: usize, value: &Value, at: Position) -> Result<(), Fault> {
+    /// Remembers the value of an anchor, and how many nodes it took to read it.
+    fn keep(&mut self, anchor: usize, value: &Value, visits: usize, at: Position) -> Result<(), Fault> {
         let cost = Cost::of(value);
         self.budget.spend(cost, at)?;
-        self.anchors.insert(anchor, Anchored { value: value.clone(), cost });
+        self.anchors.insert(anchor, Anchored { value: value.clone(), cost, visits });
         Ok(())
     }
 
@@ -460,6 +506,7 @@ impl<'t> Composer<'t> {
     /// Counts and marks a node that is a value.
     fn enter(&mut self, at: Position) -> Result<(), Fault> {
         self.start.get_or_insert(at);
+        self.visits.node(at)?;
         self.budget.spend(Cost { nodes: 1, bytes: 0, depth: 0 }, at)?;
         let Some(marking) = &mut self.marking else { return Ok(()) };
         match self.frames.last() {
@@ -485,6 +532,7 @@ impl<'t> Composer<'t> {
     }
 
     fn key(&mut self, key: String, written: &str, at: Position) -> Result<(), Fault> {
+        self.visits.node(at)?;
         let Some(Frame { collection: Collection::Mapping(mapping), pointer_len, .. }) = self.frames.last_mut() else {
             unreachable!("a key is expected in mappings only");
         };

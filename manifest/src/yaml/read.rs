@@ -18,6 +18,8 @@
 //! - some texts are taken that `kubectl` refuses: keys of several lines and `?` inside brackets, a tab after `-`. What [`write()`](super::write())
 //!   makes of them `kubectl` reads.
 //!
+//! Copies that aliases make are rationed as Go's reader rations them, by their share of a document: what it takes is taken, to the same copy.
+//!
 //! A text that lacks its final newline is read as if it had one, which matters to a literal block at its end; so does `kubectl`, while Helm
 //! reads a `values.yaml` as it is.
 
