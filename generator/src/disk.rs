@@ -1,6 +1,6 @@
 //! The only module that touches the disk: reads the whole input into a [`SourceTree`], and replaces `_gen` in one step.
 //!
-//! Reads `services/`, `charts/` and `generator.yaml` and nothing else, so nothing else can reach an output. What is no regular file, leads
+//! Reads `services/`, `charts/`, `crds/` and `generator.yaml` and nothing else, so nothing else can reach an output. What is no regular file, leads
 //! out of the repository or is too large is refused by name, never followed or skipped. Knows no content.
 //!
 //! Invariant: at every moment `_gen` is either what it was or what it becomes. The new tree is made beside it, as `_gen.new`; then the two
@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::source::SourceTree;
-use crate::{service, settings};
+use crate::{service, settings, validation};
 
 /// Largest input file: Helm's limit for a file of a chart.
 pub const FILE_BYTES_MAX: u64 = 5 << 20;
@@ -90,7 +90,7 @@ pub struct Input {
 pub fn read(root: &Path) -> Result<Input, DiskError> {
     let root = fs::canonicalize(root).at("open", root)?;
     let mut walk = Walk { root: &root, input: Input::default(), bytes: 0, bytes_max: TREE_BYTES_MAX };
-    for name in [service::FOLDER, service::CHARTS, settings::FILE] {
+    for name in [service::FOLDER, service::CHARTS, validation::FOLDER, settings::FILE] {
         let real = root.join(name);
         if fs::symlink_metadata(&real).is_ok() {
             walk.entry(name, &real, 1)?;

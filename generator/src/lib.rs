@@ -12,7 +12,7 @@
 //!
 //! - [`value`], [`source`], [`diagnostic`]: what templates compute with, the input, and what is said about it.
 //! - [`gotemplate`]: Go's text/template. [`sprig`]: the functions charts call. [`helm`]: charts, rendered as Helm renders them.
-//! - [`file`], [`settings`], [`service`], [`release`], [`rendered`], [`layout`]: the walk.
+//! - [`file`], [`settings`], [`service`], [`release`], [`rendered`], [`layout`]: the walk. [`validation`]: what a cluster would refuse.
 //! - [`difference`]: what two states of `_gen` mean to a cluster. [`explain`]: where values come from and go.
 //! - [`committed`], [`integrity`], [`rbac`]: `_gen` read back, held against its indexes, and what `syncd` must be allowed for it.
 //! - [`scaffold`], [`hook`]: new services and environments, and the hook that keeps `_gen` current.
@@ -32,6 +32,8 @@ pub mod file;
 pub mod settings;
 
 pub mod service;
+
+pub mod validation;
 
 pub mod release;
 
@@ -62,18 +64,21 @@ pub mod report;
 pub mod cli;
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use manifest::hash::Hash;
 use manifest::index::Entry;
-use manifest::object::ObjectRef;
+use manifest::object::{Manifest, ObjectRef};
 use rayon::prelude::*;
 
 use diagnostic::{Diagnostic, Diagnostics, Place};
+use helm::Request;
 pub use layout::Generated;
 use release::Chart;
 use rendered::Placed;
 use service::{Catalog, Service};
 pub use source::SourceTree;
+use validation::{Cluster, Definitions};
 
 /// Generates every environment of a repository.
 ///
@@ -85,13 +90,17 @@ pub fn generate(tree: &SourceTree) -> Result<Generated, Diagnostics> {
     let (mut catalog, mut diagnostics) = service::read(tree);
     let charts = release::load_charts(tree, &catalog, &mut diagnostics);
     let services = std::mem::take(&mut catalog.services);
-    let rendered: Vec<_> = services.into_par_iter().map(|service| render(service, &charts, &catalog)).collect();
+    let names = catalog.environments.iter();
+    let clusters = names.map(|name| (name.clone(), Cluster::of(&catalog.settings, name))).collect();
+    let ground = Ground { catalog, charts, clusters };
+    let mut rendered: Vec<_> = services.into_par_iter().map(|service| render(service, &ground)).collect();
+    check_custom(&mut rendered, tree, &ground);
     report_by_release(&rendered, &mut diagnostics);
     refuse_duplicates(&rendered, &mut diagnostics);
     if diagnostics.has_errors() {
         return Err(diagnostics);
     }
-    let names = catalog.environments.iter();
+    let names = ground.catalog.environments.iter();
     let mut environments: BTreeMap<String, layout::Environment> =
         names.map(|name| (name.clone(), layout::Environment::new(name))).collect();
     for Outcome { environment, service, output, .. } in rendered {
@@ -103,6 +112,15 @@ pub fn generate(tree: &SourceTree) -> Result<Generated, Diagnostics> {
     Ok(Generated { environments, warnings: diagnostics })
 }
 
+/// What every render stands on.
+struct Ground {
+    catalog: Catalog,
+    /// By name.
+    charts: BTreeMap<String, Chart>,
+    /// By environment.
+    clusters: BTreeMap<String, Cluster>,
+}
+
 /// What came of one service in one environment.
 struct Outcome {
     environment: String,
@@ -110,6 +128,7 @@ struct Outcome {
     diagnostics: Diagnostics,
     /// Nothing where there are errors.
     output: Option<Output>,
+    custom: Option<Custom>,
 }
 
 struct Output {
@@ -119,25 +138,37 @@ struct Output {
     objects: Vec<(ObjectRef, Place)>,
 }
 
-fn render(service: Service, charts: &BTreeMap<String, Chart>, catalog: &Catalog) -> Outcome {
+/// What custom kinds have to do with a release: known only when everything has been rendered.
+struct Custom {
+    /// The objects whose kinds are not Kubernetes' own.
+    objects: Vec<Placed>,
+    /// The objects that define kinds.
+    definitions: Vec<Manifest>,
+    chart: String,
+    request: Request,
+}
+
+fn render(service: Service, ground: &Ground) -> Outcome {
     let mut outcome = Outcome {
         environment: service.environment.clone(),
         service: service.name.clone(),
         diagnostics: Diagnostics::new(),
         output: None,
+        custom: None,
     };
     // A chart that could not be loaded has been reported.
-    if let Some(chart) = charts.get(&service.chart) {
-        let output = render_release(service, chart, catalog, &mut outcome.diagnostics);
+    if let Some(chart) = ground.charts.get(&service.chart) {
+        let output = render_release(service, chart, ground, &mut outcome);
         outcome.output = output.filter(|_| !outcome.diagnostics.has_errors());
     }
     outcome
 }
 
-fn render_release(service: Service, chart: &Chart, catalog: &Catalog, diagnostics: &mut Diagnostics) -> Option<Output> {
+fn render_release(service: Service, chart: &Chart, ground: &Ground, outcome: &mut Outcome) -> Option<Output> {
+    let diagnostics = &mut outcome.diagnostics;
     let (version, chart_name, sync) = (service.version.clone(), service.chart.clone(), service.sync.clone());
-    let allow_plaintext_secrets = catalog.settings.allows_plaintext_secrets(&service.environment);
-    let release = release::prepare(service, chart, catalog);
+    let environment = service.environment.clone();
+    let release = release::prepare(service, chart, &ground.catalog);
     diagnostics.extend(release.warnings);
     let rendered = match helm::render(&chart.chart, &release.request, &helm::Options::default()) {
         Ok(rendered) => rendered,
@@ -146,28 +177,104 @@ fn render_release(service: Service, chart: &Chart, catalog: &Catalog, diagnostic
             return None;
         }
     };
-    let context = rendered::Context {
-        namespace: &release.request.namespace,
-        allow_plaintext_secrets,
-        scopes: &catalog.settings.scopes,
-    };
     let mut found = Diagnostics::new();
+    let context = ground.context(&environment, &release.request, None);
     let mut placed = rendered::manifests(&rendered, &context, &mut found);
     if !found.is_empty() {
         // Something is to be said: once more, and texts are followed, so that it can be said where it was written.
-        let options = helm::Options { follow: true, ..helm::Options::default() };
-        if let Ok(rendered) = helm::render(&chart.chart, &release.request, &options) {
-            found = Diagnostics::new();
-            placed = rendered::manifests(&rendered, &context, &mut found);
-        }
-        diagnostics.extend(found);
+        let followed;
+        (placed, followed) = follow(chart, &release.request, &context).unwrap_or((placed, found));
+        diagnostics.extend(followed);
     }
     let objects = placed.iter().map(|placed| (placed.manifest.id.clone(), placed.place.clone())).collect();
+    let is_definition = |placed: &&Placed| placed.manifest.id.kind == validation::DEFINITION;
+    let custom = Custom {
+        objects: placed.iter().filter(|placed| placed.is_custom).cloned().collect(),
+        definitions: placed.iter().filter(is_definition).map(|placed| placed.manifest.clone()).collect(),
+        chart: chart_name.clone(),
+        request: release.request,
+    };
+    outcome.custom = Some(custom).filter(|custom| !(custom.objects.is_empty() && custom.definitions.is_empty()));
     let mut manifests: Vec<_> = placed.into_iter().map(|Placed { manifest, .. }| manifest).collect();
     let resources = layout::resources(&mut manifests);
     let content = Hash::of(resources.as_bytes());
     let entry = Entry { chart: chart_name, content, inputs: release.inputs, objects: manifests.len(), sync, version };
     Some(Output { entry, resources, objects })
+}
+
+/// Renders a release with its texts followed. Nothing where that fails, which it did not before.
+fn follow(chart: &Chart, request: &Request, context: &rendered::Context<'_>) -> Option<(Vec<Placed>, Diagnostics)> {
+    let options = helm::Options { follow: true, ..helm::Options::default() };
+    let rendered = helm::render(&chart.chart, request, &options).ok()?;
+    let mut found = Diagnostics::new();
+    let placed = rendered::manifests(&rendered, context, &mut found);
+    Some((placed, found))
+}
+
+impl Ground {
+    fn cluster(&self, environment: &str) -> &Cluster {
+        self.clusters.get(environment).expect("the catalog lists the environment of every service")
+    }
+
+    fn context<'c>(
+        &'c self,
+        environment: &str,
+        request: &'c Request,
+        definitions: Option<&'c Definitions<'c>>,
+    ) -> rendered::Context<'c> {
+        rendered::Context {
+            namespace: &request.namespace,
+            allow_plaintext_secrets: self.catalog.settings.allows_plaintext_secrets(environment),
+            scopes: &self.catalog.settings.scopes,
+            cluster: self.cluster(environment),
+            definitions,
+        }
+    }
+}
+
+/// Holds the objects of custom kinds to what their environment defines: what it renders, and then what else the repository has.
+fn check_custom(outcomes: &mut [Outcome], tree: &SourceTree, ground: &Ground) {
+    let in_tree = OnceLock::new();
+    for environment in &ground.catalog.environments {
+        let here = || outcomes.iter().enumerate().filter(|(_, outcome)| outcome.environment == *environment);
+        let mut definitions = Definitions::default();
+        for definition in
+            here().filter_map(|(_, outcome)| outcome.custom.as_ref()).flat_map(|custom| &custom.definitions)
+        {
+            definitions.add(&definition.value);
+        }
+        let mut objects = here().filter_map(|(_, outcome)| outcome.custom.as_ref()).flat_map(|custom| &custom.objects);
+        if objects.any(|object| !definitions.knows(&object.manifest)) {
+            in_tree.get_or_init(|| validation::definitions_in(tree)).iter().for_each(|one| definitions.add(one));
+        }
+        let check = |(index, outcome): (usize, &Outcome)| {
+            let custom = outcome.custom.as_ref().filter(|custom| !custom.objects.is_empty())?;
+            Some((index, check_objects(custom, environment, &definitions, ground)))
+        };
+        let with_objects: Vec<(usize, &Outcome)> = here().collect();
+        let found: Vec<(usize, Diagnostics)> = with_objects.into_par_iter().filter_map(check).collect();
+        for (index, found) in found {
+            outcomes[index].diagnostics.extend(found);
+        }
+    }
+}
+
+fn check_objects(custom: &Custom, environment: &str, definitions: &Definitions<'_>, ground: &Ground) -> Diagnostics {
+    let cluster = ground.cluster(environment);
+    let mut diagnostics = Diagnostics::new();
+    let mut is_wrong = false;
+    for Placed { manifest, place, .. } in &custom.objects {
+        match definitions.check(manifest, cluster) {
+            Some(findings) => is_wrong |= !findings.is_empty(),
+            None => diagnostics.extend(cluster.no_definition(manifest).map(|diagnostic| diagnostic.at(place.clone()))),
+        }
+    }
+    let chart = ground.charts.get(&custom.chart).filter(|_| is_wrong);
+    let context = ground.context(environment, &custom.request, Some(definitions));
+    diagnostics.extend(
+        chart.and_then(|chart| follow(chart, &custom.request, &context)).into_iter().flat_map(|(_, found)| found),
+    );
+    diagnostics
 }
 
 /// Says once what is wrong in many releases of a chart, and in which.

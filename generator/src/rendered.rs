@@ -16,8 +16,9 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::file;
-use crate::helm::{Rendered, RenderedFile};
+use crate::helm::{Rendered, RenderedFile, RenderedPart};
 use crate::settings::KindScope;
+use crate::validation::{Cluster, Definitions, End, Finding};
 
 /// Prefix of the labels and annotations that are syncd's own.
 const RESERVED_PREFIX: &str = "syncd/";
@@ -35,6 +36,10 @@ pub struct Context<'c> {
     pub allow_plaintext_secrets: bool,
     /// Scope of kinds that are not Kubernetes' own, by `Kind.group`.
     pub scopes: &'c BTreeMap<String, KindScope>,
+    /// What objects of Kubernetes' own kinds are held to.
+    pub cluster: &'c Cluster,
+    /// What objects of custom kinds are held to; nothing where that is not known yet.
+    pub definitions: Option<&'c Definitions<'c>>,
 }
 
 /// A manifest, and where it comes from.
@@ -44,6 +49,8 @@ pub struct Placed {
     pub manifest: Manifest,
     /// The template that rendered it, and the line where known.
     pub place: Place,
+    /// Whether its kind is not one of Kubernetes' own.
+    pub is_custom: bool,
 }
 
 /// Returns the objects of a release, in the order in which they were rendered. Warnings go to `diagnostics`; so does all that is wrong,
@@ -63,12 +70,12 @@ pub fn manifests(rendered: &Rendered, context: &Context<'_>, diagnostics: &mut D
         let mut wrong = Vec::new();
         let (manifest, place) = draft.check(context, &scopes, &mut wrong);
         diagnostics.extend(wrong);
-        let Some(manifest) = manifest else { continue };
+        let Some((manifest, is_custom)) = manifest else { continue };
         match first_places.get(&manifest.id) {
             Some(first) => diagnostics.push(duplicate(&manifest.id, "is rendered twice", &place, first)),
             None => {
                 first_places.insert(manifest.id.clone(), place.clone());
-                manifests.push(Placed { manifest, place });
+                manifests.push(Placed { manifest, place, is_custom });
             }
         }
     }
@@ -103,7 +110,7 @@ fn settings(marks: bool) -> yaml::Settings {
 fn read(file: &RenderedFile) -> Result<Vec<Draft<'_>>, Diagnostics> {
     let documents = yaml::read(&file.text, &settings(false)).map_err(|error| {
         let message = format!("the rendered text is not YAML: {}", error.message);
-        Diagnostics::from(file.blame(Diagnostic::error("invalid-yaml", message), error.at))
+        Diagnostics::from(file.blame(Diagnostic::error("invalid-yaml", message), error.at, None))
     })?;
     let mut drafts = Vec::new();
     for (document, Document { value, start, .. }) in documents.into_iter().enumerate() {
@@ -134,13 +141,13 @@ fn objects(value: Value) -> Vec<(String, Value)> {
 }
 
 impl Draft<'_> {
-    /// Returns the manifest, unless it is a test of Helm's or something is wrong with it; and its place.
+    /// Returns the manifest, and whether its kind is custom, unless it is a test of Helm's or something is wrong with it; and its place.
     fn check(
         mut self,
         context: &Context<'_>,
         scopes: &Scopes<'_>,
         wrong: &mut Vec<Diagnostic>,
-    ) -> (Option<Manifest>, Place) {
+    ) -> (Option<(Manifest, bool)>, Place) {
         let place = self.place("");
         if self.is_test_hook() {
             return (None, place);
@@ -161,8 +168,26 @@ impl Draft<'_> {
                 None
             }
         };
+        let manifest = manifest.map(|manifest| {
+            let is_custom = self.validate(&manifest, context, wrong);
+            (manifest, is_custom)
+        });
         let usable = wrong.iter().all(|diagnostic| diagnostic.severity != crate::diagnostic::Severity::Error);
         (manifest.filter(|_| usable), place)
+    }
+
+    /// Adds what a cluster would refuse. Returns whether the kind is custom.
+    fn validate(&self, manifest: &Manifest, context: &Context<'_>, wrong: &mut Vec<Diagnostic>) -> bool {
+        let mut checked = context.cluster.check(manifest);
+        if let Some(definitions) = context.definitions.filter(|_| checked.is_custom) {
+            checked.findings.extend(definitions.check(manifest, context.cluster).unwrap_or_default());
+        }
+        let told = checked.findings.into_iter().map(|Finding { pointer, end, diagnostic }| {
+            let part = RenderedPart { pointer: &pointer, value: manifest.value.pointer(&pointer) };
+            self.file.blame(diagnostic, self.position_of(&pointer, end), Some(part))
+        });
+        wrong.extend(told);
+        checked.is_custom
     }
 
     /// Gives a namespaced object without a namespace that of the release.
@@ -274,7 +299,7 @@ impl Draft<'_> {
 
     /// Adds the place in the template that wrote a part of the object.
     fn at(&self, diagnostic: Diagnostic, pointer: &str) -> Diagnostic {
-        self.file.blame(diagnostic, self.position(pointer))
+        self.file.blame(diagnostic, self.position(pointer), None)
     }
 
     fn place(&self, pointer: &str) -> Place {
@@ -283,6 +308,10 @@ impl Draft<'_> {
 
     /// Returns where a part of the object stands in the rendered text, or else the nearest part around it.
     fn position(&self, pointer: &str) -> Position {
+        self.position_of(pointer, End::Key)
+    }
+
+    fn position_of(&self, pointer: &str, end: End) -> Position {
         let pointer = format!("{}{pointer}", self.pointer);
         if pointer.is_empty() {
             return self.start;
@@ -291,7 +320,12 @@ impl Draft<'_> {
         let Some(Document { marks, .. }) = documents.get(self.document) else { return self.start };
         let mut pointer = pointer.as_str();
         loop {
-            if let Some(at) = marks.keys.get(pointer).or_else(|| marks.values.get(pointer)) {
+            let (key, value) = (marks.keys.get(pointer), marks.values.get(pointer));
+            let at = match end {
+                End::Key => key.or(value),
+                End::Value => value.or(key),
+            };
+            if let Some(at) = at {
                 return *at;
             }
             match pointer.rfind('/') {

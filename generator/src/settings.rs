@@ -7,6 +7,10 @@
 //! kubernetesVersion: "1.33"            # of every environment that does not say otherwise
 //! apiVersions: [monitoring.coreos.com/v1]
 //! allowPlaintextSecrets: false
+//! lints:                               # allow, warn or error
+//!   deprecated-api: error              # an API version that a later Kubernetes removes. Default: warn
+//!   unknown-kind: allow                # a custom kind that nothing here defines. Default: warn
+//!   invalid-manifest: warn             # what a kube-apiserver would refuse. Default: error
 //! scopes:                              # of kinds that are not Kubernetes' own and whose CRD is not in the chart
 //!   ClusterIssuer.cert-manager.io: Cluster
 //! environments:                        # all there are; a name that is not listed is a mistake. Absent: those of services/
@@ -21,7 +25,7 @@ use manifest::object::{DNS_LABEL_RULE, Scope, is_dns_label};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::file::{self, Mapping, Parsed};
 use crate::helm::Capabilities;
 use crate::source::SourceTree;
@@ -39,6 +43,8 @@ pub struct Settings {
     pub api_versions: Vec<String>,
     /// Whether a Secret with values may be written to `_gen`. Default: false.
     pub allow_plaintext_secrets: bool,
+    /// How bad some matters are taken.
+    pub lints: Lints,
     /// Scope of kinds that are not Kubernetes' own, by `Kind.group`.
     pub scopes: BTreeMap<String, KindScope>,
     /// The environments there are, by name; nothing where `services/` alone decides.
@@ -55,6 +61,47 @@ pub struct Environment {
     pub api_versions: Vec<String>,
     /// See [`Settings::allow_plaintext_secrets`].
     pub allow_plaintext_secrets: Option<bool>,
+}
+
+/// How bad the matters are taken that a repository may decide about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Lints {
+    /// An API version that is deprecated in the Kubernetes of the environment, or by its definition.
+    pub deprecated_api: Level,
+    /// A custom kind that no definition in the repository defines, and that no environment is said to serve.
+    pub unknown_kind: Level,
+    /// An object that a kube-apiserver would refuse.
+    pub invalid_manifest: Level,
+}
+
+impl Default for Lints {
+    fn default() -> Self {
+        Lints { deprecated_api: Level::Warn, unknown_kind: Level::Warn, invalid_manifest: Level::Error }
+    }
+}
+
+/// How bad a matter is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing is said.
+    Allow,
+    /// It is said.
+    Warn,
+    /// Nothing is written.
+    Error,
+}
+
+impl Level {
+    /// Returns how a matter of this level is reported; nothing where it is not.
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Level::Allow => None,
+            Level::Warn => Some(Severity::Warning),
+            Level::Error => Some(Severity::Error),
+        }
+    }
 }
 
 /// The words that a CustomResourceDefinition has for a scope.
@@ -116,11 +163,13 @@ pub fn read(tree: &SourceTree, diagnostics: &mut Diagnostics) -> Settings {
 }
 
 fn mappings(document: &Value) -> Vec<Mapping> {
-    const KEYS: &[&str] = &["kubernetesVersion", "apiVersions", "allowPlaintextSecrets", "scopes", "environments"];
+    const KEYS: &[&str] =
+        &["kubernetesVersion", "apiVersions", "allowPlaintextSecrets", "lints", "scopes", "environments"];
+    const LINTS: &[&str] = &["deprecated-api", "unknown-kind", "invalid-manifest"];
     const ENVIRONMENT_KEYS: &[&str] = &["kubernetesVersion", "apiVersions", "allowPlaintextSecrets"];
     let names = document.get("environments").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
     let environments = names.map(|name| (format!("/environments/{}", file::escape(name)), ENVIRONMENT_KEYS));
-    std::iter::once((String::new(), KEYS)).chain(environments).collect()
+    [(String::new(), KEYS), ("/lints".to_owned(), LINTS)].into_iter().chain(environments).collect()
 }
 
 fn check(parsed: &Parsed<Settings>, diagnostics: &mut Diagnostics) {

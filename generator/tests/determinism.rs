@@ -11,6 +11,7 @@ use repository::{Repository, project};
 /// The example, grown by enough services that threads have something to race for.
 fn many() -> Repository {
     let repository = Repository::example();
+    repository.write("generator.yaml", "kubernetesVersion: '1.33'\napiVersions: [monitoring.coreos.com/v1]\n");
     for i in 0..40 {
         let folder = format!("services/many{i}");
         let config = format!("image: nginx\nteam: t\nenvironment: {{b: '{i}', a: 1000000, c: [1, {{x: true}}]}}\n");

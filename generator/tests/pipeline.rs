@@ -21,6 +21,8 @@ fn the_example() {
 #[test]
 fn every_option_of_the_generic_chart() {
     let repository = Repository::example();
+    repository
+        .write("generator.yaml", "kubernetesVersion: '1.33'\napiVersions: [monitoring.coreos.com/v1/ServiceMonitor]\n");
     repository.write("services/all/version", "1e3\n").write("services/all/staging/config.yaml", "");
     repository.write(
         "services/all/config.yaml",

@@ -19,7 +19,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["helm"],
             &["file"],
             &["settings"],
-            &["service"],
+            &["service", "validation"],
             &["rendered", "release"],
             &["committed", "explain", "layout"],
             &["difference", "integrity", "rbac"],

@@ -49,6 +49,12 @@ impl Origins {
         Some((source, (piece.pos + inside).min(source.text.len())))
     }
 
+    /// Whether an action printed the byte at an offset: it is no text of a template.
+    pub fn is_printed(&self, offset: usize) -> bool {
+        let at = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1);
+        at.is_some_and(|at| !self.pieces[at].verbatim)
+    }
+
     /// Returns how the byte at an offset came there, where that was followed.
     pub fn way(&self, offset: usize) -> Option<&Way> {
         let at = self.pieces.partition_point(|piece| piece.start <= offset).checked_sub(1)?;

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::provenance::{Provenance, Setter};
 use super::values::GLOBAL;
-use super::{Chart, Request};
+use super::{Chart, RenderedPart, Request, ValueRead};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::gotemplate::{ExecError, Involved};
+use crate::gotemplate::{ExecError, Involved, Part};
 
 /// Values of one action that are told about.
 const TOLD_MAX: usize = 4;
@@ -76,6 +78,92 @@ pub(super) fn set_at(provenance: &Provenance, chart: &str, path: &[String]) -> O
     let prefix: Vec<&str> = chart.split("/charts/").skip(1).collect();
     let path = path_of_values(path, &prefix)?;
     Some((path.join("."), file(provenance, &path)?))
+}
+
+/// Returns the values that a template line prints and that can have become a part of an object, with the lines that set them: of a map or
+/// list that is printed as a whole the entry that the part is, of the elements that a template walks over those that say the same.
+pub(super) fn set_near(
+    provenance: &Provenance,
+    reads: &[ValueRead],
+    place: &Place,
+    part: RenderedPart<'_>,
+) -> Vec<(String, Place)> {
+    let here = |read: &&ValueRead| read.whole && read.place.file == place.file && read.place.line == place.line;
+    let mut found = Vec::new();
+    for read in reads.iter().filter(here) {
+        for (path, is_element) in paths(provenance.values(), &read.path) {
+            let path = entry(provenance.values(), path, part.pointer);
+            let value = path.iter().try_fold(provenance.values(), |value, part| child(value, part));
+            let says_it = || value.map(text_of).zip(part.value.map(text_of)).is_some_and(|(a, b)| a == b);
+            if is_element && !says_it() {
+                continue;
+            }
+            let name = path.join(".");
+            if let Some(place) = file(provenance, &path).filter(|_| !found.iter().any(|(known, _)| *known == name)) {
+                found.push((name, place));
+            }
+        }
+    }
+    found.truncate(TOLD_MAX);
+    found
+}
+
+/// Returns the paths that a read can mean among the values, and whether they are elements that it walks over.
+fn paths(values: &Value, read: &[Part]) -> Vec<(Vec<String>, bool)> {
+    let mut paths = vec![(Vec::new(), values)];
+    for part in read {
+        paths = paths.into_iter().flat_map(|(path, value)| below(&path, value, part)).take(ELEMENTS_MAX).collect();
+    }
+    let is_element = read.contains(&Part::Any);
+    paths.into_iter().map(|(path, _)| (path, is_element)).collect()
+}
+
+/// Returns what a step of a read can lead to.
+fn below<'v>(path: &[String], value: &'v Value, step: &Part) -> Vec<(Vec<String>, &'v Value)> {
+    let with = |key: String| path.iter().cloned().chain([key]).collect::<Vec<String>>();
+    match (step, value) {
+        (Part::Key(key), _) => child(value, key).map(|below| (with(key.clone()), below)).into_iter().collect(),
+        (Part::Any, Value::Object(map)) => map.iter().map(|(key, below)| (with(key.clone()), below)).collect(),
+        (Part::Any, Value::Array(items)) => {
+            items.iter().enumerate().map(|(at, below)| (with(at.to_string()), below)).collect()
+        }
+        (Part::Any, _) => Vec::new(),
+    }
+}
+
+/// Elements of values that are looked at for one line.
+const ELEMENTS_MAX: usize = 1000;
+
+/// Follows the end of a pointer into a value: `resources` and `/spec/containers/0/resources/limit` are `resources.limit`, where that is there.
+fn entry(values: &Value, path: Vec<String>, pointer: &str) -> Vec<String> {
+    let steps: Vec<String> =
+        pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    let Some(value) = path.iter().try_fold(values, |value, part| child(value, part)) else { return path };
+    let leads = |from: &usize| steps[*from..].iter().try_fold(value, |value, step| child(value, step)).is_some();
+    match (0..steps.len()).find(leads) {
+        Some(from) => [path, steps[from..].to_vec()].concat(),
+        None => path,
+    }
+}
+
+fn child<'v>(value: &'v Value, part: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(map) => map.get(part),
+        Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// What a template prints of a value, near enough to tell elements apart: numbers of values are floats, and print without a fraction.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => {
+            let text = number.to_string();
+            text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+        }
+        other => other.to_string(),
+    }
 }
 
 /// What [`Involved::found`] calls no value.

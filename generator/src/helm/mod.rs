@@ -172,6 +172,24 @@ pub struct Rendered {
     pub notes: Option<String>,
 }
 
+/// What is known of the values of a render that is followed.
+#[derive(Debug, Clone)]
+struct Followed {
+    provenance: Arc<Provenance>,
+    reads: Arc<Vec<ValueRead>>,
+    /// Path of the chart in the tree.
+    chart: String,
+}
+
+/// A part of a rendered object.
+#[derive(Debug, Clone, Copy)]
+pub struct RenderedPart<'p> {
+    /// Its JSON pointer.
+    pub pointer: &'p str,
+    /// What stands there.
+    pub value: Option<&'p Value>,
+}
+
 /// The text one template rendered to.
 #[derive(Debug, Clone)]
 pub struct RenderedFile {
@@ -181,8 +199,8 @@ pub struct RenderedFile {
     pub text: String,
     /// Which template wrote which bytes; nothing for a file that is no template.
     origins: Option<Arc<Origins>>,
-    /// Where values were set, and the path of the chart in the tree; only where they are followed.
-    values: Option<(Arc<Provenance>, String)>,
+    /// Where values were set and read; only where they are followed.
+    values: Option<Followed>,
     /// Repository paths by template name.
     files: Arc<BTreeMap<String, String>>,
 }
@@ -204,23 +222,33 @@ impl RenderedFile {
     }
 
     /// Returns the diagnostic at the place that wrote what stands at a place of the text; where the render followed texts, with the actions
-    /// that printed it and the line that set the value.
-    pub fn blame(&self, diagnostic: Diagnostic, at: Position) -> Diagnostic {
+    /// that printed it and the line that set the value. Where it is not known which value was printed there, `part` finds those that the
+    /// template line reads and that can have become this part.
+    pub fn blame(&self, diagnostic: Diagnostic, at: Position, part: Option<RenderedPart<'_>>) -> Diagnostic {
         let place = self.place(at);
         let mut diagnostic = diagnostic.at(place.clone());
         let way = self.origins.as_ref().and_then(|origins| origins.way(offset(&self.text, at)));
-        let Some(way) = way else { return diagnostic };
-        for (source, byte) in &way.calls {
+        for (source, byte) in way.into_iter().flat_map(|way| &way.calls) {
             if let Some(printed) = self.place_in(source, *byte).filter(|printed| *printed != place) {
                 diagnostic = diagnostic.related(printed, "printed here");
             }
         }
-        if let (Some(path), Some((provenance, chart))) = (&way.value, &self.values)
-            && let Some((name, place)) = blame::set_at(provenance, chart, path)
-        {
+        let Some(Followed { provenance, reads, chart }) = &self.values else { return diagnostic };
+        let printed = way.and_then(|way| way.value.as_ref());
+        let set = match (printed.and_then(|path| blame::set_at(provenance, chart, path)), part) {
+            (Some(set), _) => vec![set],
+            (None, Some(part)) if self.is_printed(at) => blame::set_near(provenance, reads, &place, part),
+            (None, _) => Vec::new(),
+        };
+        for (name, place) in set {
             diagnostic = diagnostic.related(place, format!("`{name}` is set here"));
         }
         diagnostic
+    }
+
+    /// Whether what stands at a place was printed by an action, and is no text of the template.
+    fn is_printed(&self, at: Position) -> bool {
+        self.origins.as_ref().is_some_and(|origins| origins.is_printed(offset(&self.text, at)))
     }
 
     fn place_in(&self, source: &Source, byte: usize) -> Option<Place> {

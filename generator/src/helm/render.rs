@@ -12,7 +12,7 @@ use super::objects;
 use super::package::{File, Package};
 use super::tree::Node;
 use super::values::{self, Misfit, Nulls, VALUES};
-use super::{Chart, Options, Rendered, RenderedFile, Request, Setting, strvals};
+use super::{Chart, Followed, Options, Rendered, RenderedFile, Request, Setting, strvals};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{self, Executor, Functions, Parsed, TemplateSet};
 use crate::sprig::semver::is_compatible_range;
@@ -308,7 +308,8 @@ fn execute(
     let mut host = Host::new(options.allow_nondeterministic);
     let engine_options =
         gotemplate::Options { origins: true, follow: options.follow, ..gotemplate::Options::default() };
-    let provenance = if options.follow { chart.provenance(request).ok().map(Arc::new) } else { None };
+    let followed = if options.follow { chart.provenance(request).ok().zip(chart.reads(request).ok()) } else { None };
+    let followed = followed.map(|(provenance, reads)| (Arc::new(provenance), Arc::new(reads)));
     let mut executor = Executor::new(Arc::clone(&prepared.set), &mut host, engine_options);
     let mut rendered = Rendered { files: Vec::new(), crds: crds(root), notes: None };
     for template in templates {
@@ -340,7 +341,11 @@ fn execute(
             path: template.name.clone(),
             text,
             origins,
-            values: provenance.clone().map(|provenance| (provenance, template.chart.clone())),
+            values: followed.clone().map(|(provenance, reads)| Followed {
+                provenance,
+                reads,
+                chart: template.chart.clone(),
+            }),
             files: Arc::clone(&prepared.files),
         });
     }
