@@ -19,7 +19,7 @@ use ulid::Ulid;
 use crate::config::Settings;
 use crate::cycle::{Clock, Mode, Request};
 use crate::daemon::{self, Pace, Reconciler, failed_report};
-use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, SourceError};
+use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, SourceError, SshAccess};
 use crate::http::{self, Face};
 use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
 use crate::logs::{self, Logged};
@@ -142,7 +142,7 @@ struct Common {
     /// Environment to keep: the folder of _gen, and the owner label of every object
     #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
     environment: String,
-    /// URL of the Git repository: https://…, file:///…, or http:// to loopback; without credentials
+    /// URL of the Git repository: https://…, ssh://git@host/…, file:///…, or http:// to loopback; without credentials
     #[arg(long, env = "SYNCD_REPOSITORY", value_name = "URL", help_heading = "Source")]
     repository: String,
     /// Ref to follow: a full name, or a branch
@@ -169,6 +169,24 @@ struct Common {
     /// File with a password for the repository; read anew at each request
     #[arg(long, env = "SYNCD_PASSWORD_FILE", value_name = "FILE", requires = "username", help_heading = "Source")]
     password_file: Option<PathBuf>,
+    /// File with a private key for the repository over ssh, without passphrase
+    #[arg(
+        long,
+        env = "SYNCD_SSH_KEY_FILE",
+        value_name = "FILE",
+        requires = "ssh_known_hosts_file",
+        help_heading = "Source"
+    )]
+    ssh_key_file: Option<PathBuf>,
+    /// File with the keys that the ssh server may have, in the form of known_hosts; others are refused
+    #[arg(
+        long,
+        env = "SYNCD_SSH_KNOWN_HOSTS_FILE",
+        value_name = "FILE",
+        requires = "ssh_key_file",
+        help_heading = "Source"
+    )]
+    ssh_known_hosts_file: Option<PathBuf>,
     /// PEM file of the certificate authorities that may vouch for the repository, instead of the system's
     #[arg(long, env = "SYNCD_CA_FILE", value_name = "FILE", help_heading = "Source")]
     ca_file: Option<PathBuf>,
@@ -435,10 +453,13 @@ async fn reconciler(
     let secret_file = common.token_file.as_ref().or(common.password_file.as_ref());
     let credentials = secret_file
         .map(|secret_file| Credentials { username: common.username.clone(), secret_file: secret_file.clone() });
+    let ssh = common.ssh_key_file.clone().zip(common.ssh_known_hosts_file.clone());
+    let ssh = ssh.map(|(key_file, known_hosts_file)| SshAccess { key_file, known_hosts_file });
+    let (ca_file, plain_http) = (common.ca_file.clone(), common.allow_plain_http);
     let repo = GitRepo::open(GitSettings {
         url: common.repository.clone(),
         reference: common.reference.clone(),
-        access: Access { credentials, ca_file: common.ca_file.clone(), plain_http: common.allow_plain_http },
+        access: Access { credentials, ssh, ca_file, plain_http },
         cache: common.cache_dir.clone(),
         limits: GitLimits::default(),
     })?;

@@ -281,13 +281,16 @@ impl<R: Repo> Repo for CountedRepo<R> {
 }
 
 /// Every result of a request to the repository: shown from the start, so that the first failure is a rise and not a new series.
-const POLL_RESULTS: [&str; 7] = ["ok", "unreachable", "unauthorized", "no_ref", "corrupt", "not_acceptable", "local"];
+const POLL_RESULTS: [&str; 9] =
+    ["ok", "unreachable", "unauthorized", "untrusted", "not_found", "no_ref", "corrupt", "not_acceptable", "local"];
 
 fn result_word<T>(result: &Result<T, RepoError>) -> &'static str {
     match result {
         Ok(_) => "ok",
         Err(RepoError::Unreachable(_)) => "unreachable",
         Err(RepoError::Unauthorized(_)) => "unauthorized",
+        Err(RepoError::Untrusted(_)) => "untrusted",
+        Err(RepoError::NotFound(_)) => "not_found",
         Err(RepoError::NoRef(_)) => "no_ref",
         Err(RepoError::Corrupt(_)) => "corrupt",
         Err(RepoError::NotAcceptable { .. }) => "not_acceptable",

@@ -45,6 +45,12 @@ pub enum RepoError {
     /// Credentials missing or not accepted.
     #[error("the repository refused access: {0}")]
     Unauthorized(String),
+    /// The server is not the one that was pinned, or nobody who is trusted vouches for it.
+    #[error("the repository's server could not prove who it is: {0}")]
+    Untrusted(String),
+    /// The repository does not exist there, or not for us. Not an empty repository.
+    #[error("there is no such repository: {0}")]
+    NotFound(String),
     /// The ref does not exist there. Not an empty repository.
     #[error("the repository has no ref `{0}`")]
     NoRef(String),

@@ -22,6 +22,7 @@ use tempfile::TempDir;
 
 use super::GitLimits;
 use super::source::{Source, local, told};
+use super::ssh::Said;
 use crate::repo::{CommitInfo, RepoError, Revision};
 
 /// Longest text that is taken over from a commit, in characters.
@@ -254,10 +255,10 @@ fn receive_one(
     limits: &GitLimits,
 ) -> Result<(), RepoError> {
     let remote = source.remote(repository, wanted)?;
-    let connection = source.connect(&remote, repository, limits.fetch)?;
+    let (connection, said) = source.connect(&remote, repository, limits.fetch)?;
     let progress = Received::new(limits.fetch_bytes);
     let prepared = connection.prepare_fetch(progress.clone(), ref_map::Options::default());
-    let prepared = prepared.map_err(|error| source.refused(&error))?;
+    let prepared = prepared.map_err(|error| source.refused(&error, said.as_ref()))?;
     if prepared.ref_map().is_missing_required_mapping() {
         return Err(RepoError::NoRef(wanted.to_owned()));
     }
@@ -269,7 +270,7 @@ fn receive_one(
         Err(_) if progress.is_over() => {
             Err(RepoError::Unreachable(format!("the fetch was stopped: more than {} bytes", limits.fetch_bytes)))
         }
-        Err(error) => Err(interrupted(&error)),
+        Err(error) => Err(said.as_ref().and_then(Said::reason).unwrap_or_else(|| interrupted(&error))),
     }
 }
 

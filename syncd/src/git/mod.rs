@@ -1,6 +1,7 @@
 //! The real [`Repo`]: one ref of one Git repository, through gix.
 //!
 //! - `source`: which repository, with which credentials; a connection to it
+//! - `ssh`: that connection, where it goes through the program `ssh`
 //! - `copy`: the local copy, bare and shallow; objects out of it
 //!
 //! gix blocks, so everything runs on blocking threads. Asking for the tip costs two small requests (protocol v2, one ref) and touches no
@@ -9,12 +10,14 @@
 
 mod copy;
 mod source;
+mod ssh;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 pub use self::source::{Access, Credentials, SourceError};
+pub use self::ssh::SshAccess;
 
 use self::copy::LocalCopy;
 use self::source::Source;
@@ -23,7 +26,7 @@ use crate::repo::{CommitInfo, Repo, RepoError, Revision};
 /// Which ref of which repository, and within which bounds.
 #[derive(Debug, Clone)]
 pub struct GitSettings {
-    /// `https://…`, `file:///…`, or `http://…` under the conditions of [`Access`]. Without credentials in it.
+    /// `https://…`, `ssh://…`, `file:///…`, or `http://…` under the conditions of [`Access`]. Without credentials in it.
     pub url: String,
     /// Full name of a ref (`refs/heads/main`), or of a branch (`main`).
     pub reference: String,

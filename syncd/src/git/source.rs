@@ -1,8 +1,8 @@
 //! Which repository, with which credentials: from settings to a connection, from gix's errors to ours.
 //!
-//! Only URLs that can be trusted with credentials are accepted: https, a local file, plain http on request only. Credentials are read
-//! from their files anew for every connection, go into the first request, and are bound to the one configured host: redirects are
-//! not followed. Knows no local copy. Invariant: no error, log line or `Debug` shows a credential.
+//! Only URLs that can be trusted with credentials are accepted: https, ssh, a local file, plain http on request only. Credentials are
+//! read from their files anew for every connection, go into the first request, and are bound to the one configured host: redirects
+//! are not followed. Knows no local copy. Invariant: no error, log line or `Debug` shows a credential.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use gix::protocol::transport::client::blocking_io::{Transport, http};
 use gix::remote::fetch::Tags;
 use gix::remote::{Direction, ref_map};
 
+use super::ssh::{self, Destination, Said, SshAccess};
 use crate::repo::{RepoError, Revision};
 
 /// Longest time until a connection is there.
@@ -29,8 +30,10 @@ pub(super) const LOCAL_REF: &str = "refs/syncd/tip";
 /// How to be let in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Who we are; `None`: nobody.
+    /// Who we are over https; `None`: nobody.
     pub credentials: Option<Credentials>,
+    /// Who we are over ssh, and whom to talk to.
+    pub ssh: Option<SshAccess>,
     /// PEM file of the certificate authorities to trust, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// Accept `http://` to hosts other than loopback. Whoever is on the way can then read and change everything.
@@ -56,12 +59,23 @@ pub enum SourceError {
     #[error("`{0}` is not the name of a ref; expected for example `refs/heads/main` or `main`")]
     Reference(String),
     /// Credentials for a repository that needs none.
-    #[error("credentials can only be used with https")]
-    NoUseForCredentials,
+    #[error("{0}")]
+    NoUseForCredentials(&'static str),
+    /// ssh without a key, or without the server's.
+    #[error("ssh needs a key file and a known_hosts file")]
+    NoKey,
+    /// A path that the program `ssh` cannot be told.
+    #[error(
+        "ssh cannot be told the path {0:?}; it must be without quotes, `$`, backslashes and a `~` at its beginning"
+    )]
+    SshPath(PathBuf),
     /// The folder for the local copy cannot be used.
     #[error("the folder for the local copy cannot be used")]
     Cache(#[source] RepoError),
 }
+
+/// A connection of any kind.
+pub(super) type Connection<'a, 'r> = gix::remote::Connection<'a, 'static, 'r, Box<dyn Transport + Send>>;
 
 /// One ref of one repository.
 pub(super) struct Source {
@@ -73,13 +87,19 @@ pub(super) struct Source {
 /// What can be known before anything is fetched. The scheme decides what else is needed.
 fn checked_url(text: &str, plain_http: bool) -> Result<gix::Url, SourceError> {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(SourceError::Url("expected https://…, file:///… or http://…"));
+        return Err(SourceError::Url(match text.split_once(':') {
+            Some((host, _)) if host.contains('@') && !host.contains('/') => {
+                "write `git@host:path` as ssh://git@host/path"
+            }
+            _ => "expected https://…, ssh://…, file:///… or http://…",
+        }));
     };
     if rest.contains(['?', '#']) || rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Err(SourceError::Url("it contains `?`, `#`, white space or control characters"));
     }
     let authority = rest.split('/').next().unwrap_or_default();
-    if scheme != "file" && authority.contains('@') {
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    if scheme != "file" && user.is_some_and(|user| scheme != "ssh" || user.contains(':')) {
         return Err(SourceError::Url("it contains a user or password; give them in files"));
     }
     match scheme {
@@ -88,10 +108,19 @@ fn checked_url(text: &str, plain_http: bool) -> Result<gix::Url, SourceError> {
         "file" => return Err(SourceError::Url("a file URL begins with three slashes")),
         "http" if plain_http || is_loopback(authority) => {}
         "http" => return Err(SourceError::Url("http is neither private nor safe; use https, or allow it explicitly")),
-        "ssh" => return Err(SourceError::Url("ssh is not supported yet; use https with a token")),
-        _ => return Err(SourceError::Url("its scheme is none of https, file and http")),
+        "ssh" if rest.contains(['\'', '\\', '!']) || authority.starts_with('-') || authority.contains("@-") => {
+            return Err(SourceError::Url(
+                "a URL for ssh cannot hold quotes, backslashes, `!`, or a host that begins with `-`",
+            ));
+        }
+        "ssh" => {}
+        _ => return Err(SourceError::Url("its scheme is none of https, ssh, file and http")),
     }
-    gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| SourceError::Url("it cannot be parsed"))
+    let url = gix::url::parse(text.as_bytes().as_bstr()).map_err(|_| SourceError::Url("it cannot be parsed"))?;
+    if scheme == "ssh" && url.host().is_none_or(str::is_empty) {
+        return Err(SourceError::Url("it names no host"));
+    }
+    Ok(url)
 }
 
 fn is_loopback(authority: &str) -> bool {
@@ -113,8 +142,20 @@ impl Source {
     pub fn new(url: &str, reference: &str, access: Access) -> Result<Self, SourceError> {
         let url = checked_url(url, access.plain_http)?;
         let reference = checked_reference(reference)?;
-        if access.credentials.is_some() && url.scheme == gix::url::Scheme::File {
-            return Err(SourceError::NoUseForCredentials);
+        let (https, ssh) = (&access.credentials, &access.ssh);
+        match (&url.scheme, https, ssh) {
+            (gix::url::Scheme::Ssh, None, Some(ssh)) => {
+                let mut paths = [&ssh.key_file, &ssh.known_hosts_file].into_iter();
+                if let Some(path) = paths.find(|path| !ssh::is_quotable(path)) {
+                    return Err(SourceError::SshPath(path.clone()));
+                }
+            }
+            (gix::url::Scheme::Ssh, _, None) => return Err(SourceError::NoKey),
+            (gix::url::Scheme::Ssh, Some(_), _) | (gix::url::Scheme::File, Some(_), _) => {
+                return Err(SourceError::NoUseForCredentials("a token or password can only be used with https"));
+            }
+            (_, _, Some(_)) => return Err(SourceError::NoUseForCredentials("a key can only be used with ssh")),
+            (_, _, None) => {}
         }
         Ok(Source { url, reference, access })
     }
@@ -122,9 +163,10 @@ impl Source {
     /// Asks which commit the ref points at.
     pub fn tip(&self, repository: &gix::Repository, limit: Duration) -> Result<Revision, RepoError> {
         let remote = self.remote(repository, &self.reference)?;
-        let connection = self.connect(&remote, repository, limit)?;
-        let (map, _) =
-            connection.ref_map(Discard, ref_map::Options::default()).map_err(|error| self.refused(&error))?;
+        let (connection, said) = self.connect(&remote, repository, limit)?;
+        let (map, _) = connection
+            .ref_map(Discard, ref_map::Options::default())
+            .map_err(|error| self.refused(&error, said.as_ref()))?;
         // Servers of old protocols tell all their refs; those of the new one all that begin alike.
         let found = map.remote_refs.iter().find_map(|reference| self.commit_of(reference));
         found.ok_or_else(|| RepoError::NoRef(self.reference.clone()))
@@ -151,14 +193,22 @@ impl Source {
         remote.with_refspecs([specification.as_str()], Direction::Fetch).map_err(|error| local(&error))
     }
 
-    /// Opens a connection: sends nothing over https, starts `git upload-pack` for a file.
+    /// Opens a connection: sends nothing over https, starts `git upload-pack` for a file, `ssh` for ssh; what that says comes with it.
     pub fn connect<'a, 'r>(
         &self,
         remote: &'a gix::Remote<'r>,
         repository: &gix::Repository,
         limit: Duration,
-    ) -> Result<gix::remote::Connection<'a, 'static, 'r, Box<dyn Transport + Send>>, RepoError> {
-        let mut connection = remote.connect(Direction::Fetch).map_err(|error| self.refused(&error))?;
+    ) -> Result<(Connection<'a, 'r>, Option<Said>), RepoError> {
+        if let Some(access) = &self.access.ssh {
+            let path = self.url.path.to_str().map_err(|_| RepoError::Local("the path is not UTF-8".to_owned()))?;
+            let host = self.url.host().unwrap_or_default();
+            let to = Destination { user: self.url.user(), host, port: self.url.port, path };
+            let (transport, said) = ssh::connect(access, &to, self.url.to_bstring().as_bstr(), limit)?;
+            let transport: Box<dyn Transport + Send> = Box::new(transport);
+            return Ok((remote.to_connection_with_transport(transport), Some(said)));
+        }
+        let mut connection = remote.connect(Direction::Fetch).map_err(|error| self.refused(&error, None))?;
         if self.url.scheme != gix::url::Scheme::File {
             let url = self.url.to_bstring();
             let options = repository.transport_options(url.as_bstr(), None).map_err(|error| local(&error))?;
@@ -170,7 +220,7 @@ impl Source {
             connection.set_transport_options(Box::new(options));
         }
         // What we have was in the first request: there is nothing to add when the server asks.
-        Ok(connection.with_credentials(|_| Ok(None)))
+        Ok((connection.with_credentials(|_| Ok(None)), None))
     }
 
     fn backend(&self, limit: Duration) -> Result<http::reqwest::Options, RepoError> {
@@ -201,19 +251,36 @@ impl Source {
         Ok(Some(format!("Authorization: Basic {pair}")))
     }
 
-    /// Reads an error of connecting, of the handshake, or of listing refs.
-    pub fn refused(&self, error: &gix::Error) -> RepoError {
+    /// Reads an error of connecting, of the handshake, or of listing refs; what ssh said about it comes first.
+    pub fn refused(&self, error: &gix::Error, said: Option<&Said>) -> RepoError {
+        if let Some(reason) = said.and_then(Said::reason) {
+            return reason;
+        }
         if error.is_unauthenticated() {
             let text = match self.access.credentials {
-                Some(_) => "the credentials were not accepted",
+                Some(_) => "the credentials were not accepted: they are wrong, expired or revoked",
                 None => "it asks for credentials, and none are configured",
             };
             return RepoError::Unauthorized(text.to_owned());
         }
+        let text = told(error);
         if error.is_permission_denied() {
-            return RepoError::Unauthorized(told(error));
+            return RepoError::Unauthorized(text);
         }
-        RepoError::Unreachable(told(error))
+        if text.contains("HTTP status 404") || text.contains("HTTP status 410") {
+            let text = match self.access.credentials {
+                Some(_) => "or it is hidden from these credentials",
+                None => "or it is hidden from who has no credentials",
+            };
+            return RepoError::NotFound(text.to_owned());
+        }
+        if text.contains("HTTP status 3") {
+            return RepoError::Unreachable(format!("it has moved, and redirects are not followed: {text}"));
+        }
+        if text.contains("invalid peer certificate") {
+            return RepoError::Untrusted(text);
+        }
+        RepoError::Unreachable(text)
     }
 }
 
@@ -265,6 +332,8 @@ mod tests {
             "http://127.0.0.1:8080/a",
             "http://[::1]:8080/a",
             "http://localhost/a",
+            "ssh://git@git.example/a",
+            "ssh://git.example:2222/~ada/a",
         ] {
             assert!(checked_url(url, false).is_ok(), "{url}");
         }
@@ -274,8 +343,12 @@ mod tests {
         assert!(refused("https://token@git.example/a").contains("give them in files"));
         assert!(refused("http://git.example/a").contains("use https"));
         assert!(refused("http://localhost.example/a").contains("use https"));
-        assert!(refused("ssh://git@git.example/a").contains("give them in files"));
-        assert!(refused("ssh://git.example/a").contains("not supported yet"));
+        assert!(refused("ssh://git:secret@git.example/a").contains("give them in files"));
+        assert!(refused("ssh:///a").contains("host"));
+        assert!(refused("ssh://-oProxyCommand=x/a").contains("begins with `-`"));
+        assert!(refused("ssh://git@-oProxyCommand=x/a").contains("begins with `-`"));
+        assert!(refused("ssh://git.example/a'b").contains("quotes"));
+        assert!(refused("git@git.example:a/b").contains("ssh://git@host/path"));
         assert!(refused("git.example:a/b").contains("expected https"));
         assert!(refused("--upload-pack=x").contains("expected https"));
         assert!(refused("ext://sh -c x").contains("white space"));
@@ -296,9 +369,19 @@ mod tests {
     }
 
     #[test]
-    fn credentials_go_with_https_only() {
+    fn credentials_go_where_they_belong_only() {
         let credentials = Some(Credentials { username: None, secret_file: PathBuf::from("/nowhere") });
-        let access = Access { credentials, ..Access::default() };
-        assert!(matches!(Source::new("file:///srv/a", "main", access), Err(SourceError::NoUseForCredentials)));
+        let ssh = |key: &str| Some(SshAccess { key_file: key.into(), known_hosts_file: "/hosts".into() });
+        let refused = |url: &str, credentials: &Option<Credentials>, ssh: Option<SshAccess>| {
+            let access = Access { credentials: credentials.clone(), ssh, ..Access::default() };
+            Source::new(url, "main", access).expect_err(url).to_string()
+        };
+        assert!(refused("file:///srv/a", &credentials, None).contains("only be used with https"));
+        assert!(refused("ssh://git@h/a", &credentials, ssh("/key")).contains("only be used with https"));
+        assert!(refused("https://h/a", &None, ssh("/key")).contains("only be used with ssh"));
+        assert!(refused("ssh://git@h/a", &None, None).contains("needs a key file"));
+        assert!(refused("ssh://git@h/a", &None, ssh("/a\"b")).contains("without quotes"));
+        let access = Access { ssh: ssh("/key"), ..Access::default() };
+        assert!(Source::new("ssh://git@h/a", "main", access).is_ok());
     }
 }

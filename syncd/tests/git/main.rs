@@ -1,10 +1,14 @@
-//! Wire tests of the Git edge: real repositories, real git on the other side, over files and https.
+//! Wire tests of the Git edge: real repositories, real git on the other side, over files, https and ssh.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![expect(clippy::disallowed_methods, reason = "tests run their servers beside them")]
 
+#[path = "../git_repository/mod.rs"]
 mod git_repository;
+#[path = "../git_server/mod.rs"]
 mod git_server;
+mod over_ssh;
+mod ssh_server;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -284,7 +288,7 @@ async fn https(origin: &Repository, login: Option<&str>, old: bool) -> Option<Ht
 }
 
 fn over_https(server: &HttpsServer, credentials: Option<Credentials>) -> GitSettings {
-    let access = Access { credentials, ca_file: Some(server.ca_file.clone()), plain_http: false };
+    let access = Access { credentials, ca_file: Some(server.ca_file.clone()), ..Access::default() };
     GitSettings { access, ..settings(&server.url) }
 }
 
@@ -329,7 +333,8 @@ async fn credentials_are_sent_at_once_and_read_anew_each_time() {
 
     std::fs::write(&secret_file, "wrong-secret").unwrap();
     let refused = repo.tip().await.unwrap_err();
-    assert_eq!(refused, RepoError::Unauthorized("the credentials were not accepted".to_owned()));
+    let expired = "the credentials were not accepted: they are wrong, expired or revoked".to_owned();
+    assert_eq!(refused, RepoError::Unauthorized(expired));
     assert!(server.take_served().len() <= 2, "wrong credentials are not tried again and again");
     std::fs::write(&secret_file, "").unwrap();
     assert!(matches!(repo.tip().await, Err(RepoError::Unauthorized(text)) if text.contains("must hold one line")));
@@ -349,7 +354,7 @@ async fn a_server_that_nobody_vouches_for_is_not_trusted() {
     origin.commit("first", &[("a", "1")]);
     let Some(server) = https(&origin, None, false).await else { return };
     let trusting = GitSettings { access: Access::default(), ..over_https(&server, None) };
-    let Err(RepoError::Unreachable(text)) = GitRepo::open(trusting).unwrap().tip().await else { panic!("trusted") };
+    let Err(RepoError::Untrusted(text)) = GitRepo::open(trusting).unwrap().tip().await else { panic!("trusted") };
     assert!(text.contains("certificate"), "{text}");
     assert_eq!(server.take_served(), []);
     let folder = tempfile::tempdir().unwrap();
