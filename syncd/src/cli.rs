@@ -16,15 +16,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use ulid::Ulid;
 
-use crate::config::Settings;
+use crate::config::{History, Settings};
 use crate::cycle::{Clock, Mode, Request};
 use crate::daemon::{self, Pace, Reconciler, failed_report};
-use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, SourceError, SshAccess};
+use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError, SshAccess};
 use crate::http::{self, Face};
 use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
 use crate::logs::{self, Logged};
 use crate::metrics::{CountedRepo, Metrics};
 use crate::progress::{Form, Progress};
+use crate::repo::Revision;
 use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceState, Stage};
 use crate::rules::{Rules, RulesError};
 use crate::summary;
@@ -56,7 +57,7 @@ pub const EXIT_CODES: [(Exit, &str); 8] = [
     (Exit::Synced, "every service is synced; run: was asked to stop"),
     (Exit::Failed, "at least one service failed, or is blocked by one that did"),
     (Exit::Usage, "wrong usage: the arguments cannot work"),
-    (Exit::Source, "the repository or its index was refused; the last good revision stays in force"),
+    (Exit::Source, "the repository, its revision or index was refused; the last good revision stays in force"),
     (Exit::Cluster, "the cluster or the recorded state could not be read or written"),
     (Exit::Held, "all else is synced, but deletions or a record wait for a decision"),
     (Exit::Interrupted, "asked to stop before the end"),
@@ -190,6 +191,18 @@ struct Common {
     /// PEM file of the certificate authorities that may vouch for the repository, instead of the system's
     #[arg(long, env = "SYNCD_CA_FILE", value_name = "FILE", help_heading = "Source")]
     ca_file: Option<PathBuf>,
+    /// File of the ssh keys that may sign commits, as ssh-keygen reads it (ALLOWED SIGNERS); other commits are refused
+    #[arg(long, env = "SYNCD_ALLOWED_SIGNERS_FILE", value_name = "FILE", help_heading = "Source")]
+    allowed_signers_file: Option<PathBuf>,
+    /// File of the OpenPGP keys that may sign commits, as `gpg --export` writes it; other commits are refused
+    #[arg(long, env = "SYNCD_GPG_KEYRING_FILE", value_name = "FILE", help_heading = "Source")]
+    gpg_keyring_file: Option<PathBuf>,
+    /// Follow the ref also to where it does not descend from the revision in force
+    #[arg(long, env = "SYNCD_ALLOW_REWRITTEN_HISTORY", help_heading = "Source")]
+    allow_rewritten_history: bool,
+    /// Commit that is followed although it does not descend from the revision in force: its full id
+    #[arg(long, env = "SYNCD_ACCEPT_REVISION", value_name = "COMMIT", value_parser = commit_id, help_heading = "Source")]
+    accept_revision: Option<Revision>,
     /// Accept a repository over plain http. Whoever is on the way can then change the cluster
     #[arg(long, env = "SYNCD_ALLOW_PLAIN_HTTP", help_heading = "Source")]
     allow_plain_http: bool,
@@ -242,6 +255,11 @@ fn dns_label(text: &str) -> Result<String, String> {
     } else {
         Err(manifest::object::DNS_LABEL_RULE.to_owned())
     }
+}
+
+fn commit_id(text: &str) -> Result<Revision, String> {
+    let is_id = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_id { Ok(Revision(text.to_owned())) } else { Err("expected the full id of a commit".to_owned()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -460,6 +478,10 @@ async fn reconciler(
         url: common.repository.clone(),
         reference: common.reference.clone(),
         access: Access { credentials, ssh, ca_file, plain_http },
+        signers: Signers {
+            allowed_signers_file: common.allowed_signers_file.clone(),
+            gpg_keyring_file: common.gpg_keyring_file.clone(),
+        },
         cache: common.cache_dir.clone(),
         limits: GitLimits::default(),
     })?;
@@ -471,6 +493,10 @@ async fn reconciler(
         rules: rules(common.readiness_rules.as_deref())?,
         concurrency: common.concurrency,
         full_sync_interval: common.full_sync_interval,
+        history: match common.allow_rewritten_history {
+            true => History::Any,
+            false => History::Descendants { accepted: common.accept_revision.clone().into_iter().collect() },
+        },
         ..Settings::new(&common.environment, &common.namespace)
     };
     Ok(Reconciler::new(CountedRepo::new(repo, metrics), cluster, settings, clock, observer))
@@ -497,7 +523,7 @@ fn exit_of(report: &Report, interrupted: bool) -> Exit {
         .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::RolledBack | ServiceState::Blocked))
     {
         Exit::Failed
-    } else if failed_at(&[Stage::Source, Stage::Index]) {
+    } else if failed_at(&[Stage::Source, Stage::Revision, Stage::Index]) {
         Exit::Source
     } else if interrupted || report.result == CycleResult::Superseded {
         Exit::Interrupted

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::cluster::GroupKind;
+use crate::repo::Revision;
 use crate::rules::Rules;
 
 /// Everything that a cycle can be told.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// Bounds on what the repository may hold.
     pub limits: Limits,
+    /// Where the ref may move.
+    pub history: History,
     /// How many deletions one revision may ask for.
     pub fuse: Fuse,
     /// Kinds that are never deleted.
@@ -45,6 +48,34 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of one ConfigMap of state; a larger record is split. The API server stops at 1 MiB, etcd grows slow long before.
     pub state_bytes: usize,
+}
+
+/// Where the ref may move from the revision in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum History {
+    /// To commits that descend from it, and to those that somebody named.
+    Descendants {
+        /// Revisions that are accepted wherever they come from.
+        accepted: BTreeSet<Revision>,
+    },
+    /// Anywhere.
+    Any,
+}
+
+impl History {
+    /// Tells whether a revision has to descend from the one in force.
+    pub fn binds(&self, revision: &Revision) -> bool {
+        match self {
+            History::Descendants { accepted } => !accepted.contains(revision),
+            History::Any => false,
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History::Descendants { accepted: BTreeSet::new() }
+    }
 }
 
 /// How many deletions are let through without asking: the larger of the two.
@@ -80,6 +111,7 @@ impl Settings {
             full_sync_interval: Duration::from_secs(12 * 60 * 60),
             concurrency: 32,
             limits: Limits::default(),
+            history: History::default(),
             fuse: Fuse::default(),
             protected: protected_by_default(),
             retry: Retry::default(),

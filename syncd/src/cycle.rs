@@ -19,7 +19,7 @@ use crate::desired::{self, Content, Desired, Source, SourceError};
 use crate::execute::{Done, execute};
 use crate::live::{self, Live};
 use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
-use crate::repo::{Repo, Revision};
+use crate::repo::{CommitInfo, Repo, Revision};
 use crate::report::{CycleError, Event, Phases, Report, Stage, Trigger};
 use crate::state::{self, Root, State, StoredRoot};
 
@@ -109,6 +109,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Ok(state) => state,
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
+        let clock = Instant::now();
+        let new = self.check_source(new, &state).await;
+        self.walk.phases.source += clock.elapsed().as_secs_f64();
         let Some(source) = self.adopt_source(new, &state).await else {
             self.memory.state = Some(state);
             self.memory.fresh |= fresh;
@@ -123,41 +126,66 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     // ---------------------------------------------------------------------------------------------------------------- source
 
-    /// Asks for the tip and follows it if it is new. Nothing: what is in force stays so.
-    async fn ask_source(&mut self) -> Option<Source> {
+    /// Asks for the tip and fetches it if it is new. Nothing: what is in force stays so.
+    async fn ask_source(&mut self) -> Option<(Revision, CommitInfo)> {
         let in_force = self.memory.source.as_ref().map(|source| source.revision.clone());
         let tip = match self.repo.tip().await {
             Ok(tip) => tip,
             Err(error) => {
-                self.keep_source(&error.into());
+                self.keep_source(&error.into(), in_force.as_ref());
                 return None;
             }
         };
         if in_force.as_ref() == Some(&tip) {
             return None;
         }
-        match self.read_source(&tip).await {
-            Ok(source) => Some(source),
+        match self.repo.fetch(&tip).await {
+            Ok(commit) => Some((tip, commit)),
             Err(error) => {
-                self.keep_source(&error);
+                self.keep_source(&error.into(), in_force.as_ref());
                 None
             }
         }
     }
 
+    /// Reads the index of a revision that was fetched, if it may take the place of the one in force, which the state may know best.
+    async fn check_source(&mut self, new: Option<(Revision, CommitInfo)>, state: &State) -> Option<Source> {
+        let (revision, commit) = new?;
+        let in_force = self.memory.source.as_ref().map(|source| source.revision.clone());
+        let in_force = in_force.or_else(|| state.root.as_ref().map(|stored| stored.root.commit.clone()));
+        let history = &self.settings.history;
+        let checked = match in_force.as_ref() == Some(&revision) {
+            // It was checked when it came into force.
+            true => Ok(()),
+            false => desired::check_revision(self.repo, &revision, in_force.as_ref(), history).await,
+        };
+        let read = match checked {
+            Ok(()) => self.read_index(&revision, commit).await,
+            Err(error) => Err(error),
+        };
+        read.map_err(|error| self.keep_source(&error, in_force.as_ref())).ok()
+    }
+
     async fn read_source(&self, revision: &Revision) -> Result<Source, SourceError> {
         let commit = self.repo.fetch(revision).await?;
+        self.read_index(revision, commit).await
+    }
+
+    async fn read_index(&self, revision: &Revision, commit: CommitInfo) -> Result<Source, SourceError> {
         let (environment, limits) = (&self.settings.environment, &self.settings.limits);
         desired::read_index(self.repo, revision, commit, environment, limits).await
     }
 
-    fn keep_source(&mut self, error: &SourceError) {
+    fn keep_source(&mut self, error: &SourceError, in_force: Option<&Revision>) {
         let stage = match error {
             SourceError::Repo(_) => Stage::Source,
+            SourceError::Unverified { .. } | SourceError::Rewritten { .. } | SourceError::Unproven { .. } => {
+                Stage::Revision
+            }
             SourceError::NoIndex { .. } | SourceError::IndexTooLarge { .. } | SourceError::Index { .. } => Stage::Index,
         };
-        let kept = match &self.memory.source {
-            Some(source) => format!("; revision {} stays in force", source.revision.short()),
+        let kept = match in_force {
+            Some(revision) => format!("; revision {} stays in force", revision.short()),
             None => String::new(),
         };
         self.fail(stage, &format!("{error}{kept}"));

@@ -19,7 +19,7 @@ use ulid::Ulid;
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::cycle::{self, Clock, Context, Memory, Mode, Request};
-use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Trigger, VERSION};
 
 /// How fast to go.
@@ -98,8 +98,8 @@ pub async fn run<W: Work, T: Tip>(
         let id = next_id();
         listener.beat();
         let report = one_cycle(work, tip, pace, listener, id, &mut stop).await;
-        // An index that is refused was read: its mending is a commit like any other, and not to be noticed late.
-        let blind = report.errors.iter().any(|error| error.stage != Stage::Index);
+        // A revision that is refused was read: its mending is a commit like any other, and not to be noticed late.
+        let blind = report.errors.iter().any(|error| !matches!(error.stage, Stage::Revision | Stage::Index));
         failures = if blind { failures.saturating_add(1) } else { 0 };
         listener.report(&report);
         listener.beat();
@@ -293,6 +293,14 @@ impl<R: Repo> Repo for Tracked<R> {
 
     async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
         self.repo.fetch(revision).await
+    }
+
+    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
+        self.repo.verify(revision).await
+    }
+
+    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
+        self.repo.lineage(revision, earlier).await
     }
 
     async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {

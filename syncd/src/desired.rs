@@ -12,8 +12,8 @@ use manifest::yaml;
 use manifest::{Hash, Index, Manifest, ObjectRef};
 use serde_json::Value;
 
-use crate::config::{Limits, Settings};
-use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::config::{History, Limits, Settings};
+use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::state::{State, is_state};
 
 /// A revision whose index can be followed.
@@ -83,6 +83,36 @@ pub enum SourceError {
     /// The repository could not answer.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// The revision is not vouched for.
+    #[error("revision {revision} is refused: {source}")]
+    Unverified {
+        /// The revision.
+        revision: Revision,
+        /// Why.
+        source: RepoError,
+    },
+    /// The ref moved to where it does not descend from what is in force.
+    #[error(
+        "revision {revision} does not descend from {in_force}: the history was rewritten; if that is meant, accept this revision by name"
+    )]
+    Rewritten {
+        /// The revision.
+        revision: Revision,
+        /// The one in force.
+        in_force: Revision,
+    },
+    /// It could not be seen where the ref came from.
+    #[error(
+        "revision {revision} does not descend from {in_force} within {generations} generations; if that is meant, accept this revision by name"
+    )]
+    Unproven {
+        /// The revision.
+        revision: Revision,
+        /// The one in force.
+        in_force: Revision,
+        /// How far back was looked.
+        generations: usize,
+    },
     /// The revision has no index for the environment. Not an empty environment.
     #[error("revision {revision} has no `{path}`")]
     NoIndex {
@@ -152,6 +182,31 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Checks that a fetched revision may take the place of the one in force: it is vouched for, and descends from that one.
+///
+/// # Errors
+/// See [`SourceError`].
+pub async fn check_revision<R: Repo>(
+    repo: &R,
+    revision: &Revision,
+    in_force: Option<&Revision>,
+    history: &History,
+) -> Result<(), SourceError> {
+    match repo.verify(revision).await {
+        Err(source @ RepoError::Unverified(_)) => {
+            return Err(SourceError::Unverified { revision: revision.clone(), source });
+        }
+        verified => verified?,
+    }
+    let Some(in_force) = in_force.filter(|_| history.binds(revision)) else { return Ok(()) };
+    let (revision, earlier) = (revision.clone(), in_force.clone());
+    match repo.lineage(&revision, in_force).await? {
+        Lineage::Descends => Ok(()),
+        Lineage::Rewritten => Err(SourceError::Rewritten { revision, in_force: earlier }),
+        Lineage::Unproven { generations } => Err(SourceError::Unproven { revision, in_force: earlier, generations }),
+    }
 }
 
 /// Reads the index of a fetched revision.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::cluster::GroupKind;
 use crate::cycle::Clock;
-use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::report::{CycleResult, Event, Observer, Outcome, Report, ServiceState, Trigger};
 
 /// Bounds of the buckets for single requests, in seconds.
@@ -272,6 +272,20 @@ impl<R: Repo> Repo for CountedRepo<R> {
         result
     }
 
+    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
+        let begun = Instant::now();
+        let result = self.repo.verify(revision).await;
+        self.metrics.source("verify", begun, &result);
+        result
+    }
+
+    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
+        let begun = Instant::now();
+        let result = self.repo.lineage(revision, earlier).await;
+        self.metrics.source("lineage", begun, &result);
+        result
+    }
+
     async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
         let begun = Instant::now();
         let result = self.repo.read(revision, paths).await;
@@ -281,8 +295,18 @@ impl<R: Repo> Repo for CountedRepo<R> {
 }
 
 /// Every result of a request to the repository: shown from the start, so that the first failure is a rise and not a new series.
-const POLL_RESULTS: [&str; 9] =
-    ["ok", "unreachable", "unauthorized", "untrusted", "not_found", "no_ref", "corrupt", "not_acceptable", "local"];
+const POLL_RESULTS: [&str; 10] = [
+    "ok",
+    "unreachable",
+    "unauthorized",
+    "untrusted",
+    "not_found",
+    "no_ref",
+    "corrupt",
+    "unverified",
+    "not_acceptable",
+    "local",
+];
 
 fn result_word<T>(result: &Result<T, RepoError>) -> &'static str {
     match result {
@@ -293,6 +317,7 @@ fn result_word<T>(result: &Result<T, RepoError>) -> &'static str {
         Err(RepoError::NotFound(_)) => "not_found",
         Err(RepoError::NoRef(_)) => "no_ref",
         Err(RepoError::Corrupt(_)) => "corrupt",
+        Err(RepoError::Unverified(_)) => "unverified",
         Err(RepoError::NotAcceptable { .. }) => "not_acceptable",
         Err(RepoError::Local(_)) => "local",
     }

@@ -1,7 +1,7 @@
 //! SEAM: the Git repository, as `syncd` needs it.
 //!
-//! One ref of one repository, read-only, without a work tree: ask for the tip, bring a commit here, read files out of it. Knows no
-//! protocol and no credential; [`crate::git`] is the real one, tests have others. Invariant: what `read` returns is what the commit
+//! One ref of one repository, read-only, without a work tree: ask for the tip, bring a commit here, ask who vouches for it and what came
+//! before it, read files out of it. Knows no protocol and no credential; [`crate::git`] is the real one, tests have others. Invariant: what `read` returns is what the commit
 //! holds, byte for byte, or an error; a failure is never an absence, an absence never a failure.
 
 use std::fmt;
@@ -36,6 +36,20 @@ pub struct CommitInfo {
     pub committed_at_seconds: i64,
 }
 
+/// How a commit stands to an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lineage {
+    /// The earlier one is among its ancestors, or is itself.
+    Descends,
+    /// The earlier one is not: the history was rewritten, or is another one.
+    Rewritten,
+    /// It is not among the nearest ancestors, as many generations back as were looked at.
+    Unproven {
+        /// How many.
+        generations: usize,
+    },
+}
+
 /// Why the repository could not answer. The last good revision stays in force on each of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RepoError {
@@ -57,6 +71,9 @@ pub enum RepoError {
     /// The commit is not the one that was announced, or its objects do not hash to their ids.
     #[error("the repository sent something else than it announced: {0}")]
     Corrupt(String),
+    /// The commit carries no good signature of somebody who may sign.
+    #[error("the commit is not vouched for: {0}")]
+    Unverified(String),
     /// A path that is a symlink, a submodule or a folder, or a file over the limit.
     #[error("`{path}` is not acceptable: {reason}")]
     NotAcceptable {
@@ -77,6 +94,16 @@ pub trait Repo: Send + Sync + 'static {
 
     /// Makes the commit's objects readable here. Does nothing when they already are.
     fn fetch(&self, revision: &Revision) -> impl Future<Output = Result<CommitInfo, RepoError>> + Send;
+
+    /// Checks that a fetched commit is signed by somebody who may sign, where that is asked for.
+    fn verify(&self, revision: &Revision) -> impl Future<Output = Result<(), RepoError>> + Send;
+
+    /// Tells how a fetched commit stands to an earlier one, which need not be here. May fetch what lies between.
+    fn lineage(
+        &self,
+        revision: &Revision,
+        earlier: &Revision,
+    ) -> impl Future<Output = Result<Lineage, RepoError>> + Send;
 
     /// Reads regular files of a fetched commit. One answer a path, in their order; `None` where there is no such file.
     fn read(

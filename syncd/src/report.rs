@@ -362,6 +362,8 @@ pub struct CycleError {
 pub enum Stage {
     /// The repository could not be asked or fetched. The last good revision stays in force.
     Source,
+    /// The revision is not to be followed: nobody who may vouches for it, or the history was rewritten. The last good one stays in force.
+    Revision,
     /// The index could not be followed. The last good revision stays in force.
     Index,
     /// The state could not be read or written.
@@ -377,6 +379,7 @@ impl Stage {
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Source => "source",
+            Stage::Revision => "revision",
             Stage::Index => "index",
             Stage::State => "state",
             Stage::Live => "live",

@@ -14,7 +14,7 @@ use syncd::cycle::{Clock, Mode};
 use syncd::daemon::{Listener, failed_report};
 use syncd::http::{Face, router};
 use syncd::metrics::{CountedRepo, Metrics};
-use syncd::repo::{CommitInfo, Repo, RepoError, Revision};
+use syncd::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use syncd::report::{
     CycleError, CycleResult, Event, HeldDeletions, ObjectReport, Observer, Outcome, Phases, Report, ServiceReport,
     ServiceState, Stage, Trigger,
@@ -210,6 +210,14 @@ impl Repo for Tips {
         Err(RepoError::Corrupt(String::new()))
     }
 
+    async fn verify(&self, _: &Revision) -> Result<(), RepoError> {
+        Err(RepoError::Unverified(String::new()))
+    }
+
+    async fn lineage(&self, _: &Revision, _: &Revision) -> Result<Lineage, RepoError> {
+        Ok(Lineage::Descends)
+    }
+
     async fn read(&self, _: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
         Ok(vec![None; paths.len()])
     }
@@ -225,6 +233,8 @@ async fn requests_to_the_repository_are_counted() {
     repo.tip().await.unwrap_err();
     repo.fetch(&tip).await.unwrap_err();
     repo.read(&tip, vec!["a".to_owned()]).await.unwrap();
+    repo.verify(&tip).await.unwrap_err();
+    repo.lineage(&tip, &tip).await.unwrap();
     let series = scrape(&metrics);
     for (name, value) in [
         ("syncd_source_polls_total{result=ok}", 1.0),
@@ -233,6 +243,8 @@ async fn requests_to_the_repository_are_counted() {
         ("syncd_source_request_duration_seconds{request=tip,result=ok}", 1.0),
         ("syncd_source_request_duration_seconds{request=fetch,result=corrupt}", 1.0),
         ("syncd_source_request_duration_seconds{request=read,result=ok}", 1.0),
+        ("syncd_source_request_duration_seconds{request=verify,result=unverified}", 1.0),
+        ("syncd_source_request_duration_seconds{request=lineage,result=ok}", 1.0),
     ] {
         assert_eq!(series.get(name), Some(&value), "{name}");
     }

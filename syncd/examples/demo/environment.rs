@@ -13,7 +13,7 @@ use syncd::config::Settings;
 use syncd::context::Clock;
 use syncd::cycle::{Mode, Request};
 use syncd::daemon::{self, Listener as _, Pace, Reconciler};
-use syncd::git::{GitLimits, GitRepo, GitSettings};
+use syncd::git::{GitLimits, GitRepo, GitSettings, Signers};
 use syncd::http::{self, Face};
 use syncd::kube::{Connection, KubeCluster, OnRequest, Timeouts};
 use syncd::metrics::{CountedRepo, Metrics};
@@ -60,6 +60,7 @@ impl Environment {
             url: repository.url(),
             reference: "main".to_owned(),
             access: Default::default(),
+            signers: Signers::default(),
             cache: None,
             limits: GitLimits::default(),
         })?;

@@ -6,6 +6,7 @@
 //! id on the way, from the commit to the blob.
 
 use std::fs::{self, File};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,9 +22,11 @@ use manifest::Hash;
 use tempfile::TempDir;
 
 use super::GitLimits;
+use super::history::{self, Search};
+use super::signature::{self, Signers};
 use super::source::{Source, local, told};
 use super::ssh::Said;
-use crate::repo::{CommitInfo, RepoError, Revision};
+use crate::repo::{CommitInfo, Lineage, RepoError, Revision};
 
 /// Longest text that is taken over from a commit, in characters.
 const TEXT_CHARACTERS_MAX: usize = 200;
@@ -36,6 +39,8 @@ pub(super) struct LocalCopy {
     name: String,
     number: u64,
     current: gix::ThreadSafeRepository,
+    /// What was last found out about two commits; it never changes, and a refused revision is asked about at every poll.
+    known: Option<(ObjectId, ObjectId, Lineage)>,
     /// The copy before this one: what it holds may still be in force.
     previous: Option<(PathBuf, gix::ThreadSafeRepository)>,
     _lock: File,
@@ -66,7 +71,7 @@ impl LocalCopy {
             remove(&other.path)?;
         }
         let current = open_or_begin(&path)?;
-        Ok(LocalCopy { root, name, number, current, previous: None, _lock: lock, _temporary: temporary })
+        Ok(LocalCopy { root, name, number, current, known: None, previous: None, _lock: lock, _temporary: temporary })
     }
 
     /// Returns a handle on the current copy.
@@ -111,6 +116,52 @@ impl LocalCopy {
         Ok(described)
     }
 
+    /// Checks the signature of a commit that is here.
+    pub fn verify(&self, revision: &Revision, signers: &Signers) -> Result<(), RepoError> {
+        let (repository, id) = self.fetched(revision)?;
+        signature::verify(&object(&repository, id, Kind::Commit)?, id.kind(), signers, &self.root)
+    }
+
+    /// Tells how a commit that is here stands to an earlier one. Fetches ever more of what lies between, up to a limit.
+    pub fn lineage(
+        &mut self,
+        source: &Source,
+        revision: &Revision,
+        earlier: &Revision,
+        limits: &GitLimits,
+    ) -> Result<Lineage, RepoError> {
+        let (repository, id) = self.fetched(revision)?;
+        let goal = object_id(earlier)?;
+        if let Some((_, _, lineage)) = self.known.filter(|(of, to, _)| (*of, *to) == (id, goal)) {
+            return Ok(lineage);
+        }
+        let parents = |id: ObjectId| match repository.has_object(id) {
+            true => parents(&object(&repository, id, Kind::Commit)?, id).map(Some),
+            false => Ok(None),
+        };
+        let mut depths = history::depths(limits.generations);
+        let lineage = loop {
+            match history::search(id, goal, limits.generations, parents)? {
+                Search::Found => break Lineage::Descends,
+                Search::NotThere => break Lineage::Rewritten,
+                Search::Cut => {}
+            }
+            let Some(depth) = depths.next() else {
+                break Lineage::Unproven { generations: limits.generations };
+            };
+            receive_one(source, &repository, &source.wanted(Some(revision)), depth, limits)?;
+        };
+        self.known = Some((id, goal, lineage));
+        Ok(lineage)
+    }
+
+    fn fetched(&self, revision: &Revision) -> Result<(gix::Repository, ObjectId), RepoError> {
+        let id = object_id(revision)?;
+        let repository = self.holder(id);
+        let repository = repository.ok_or_else(|| RepoError::Local(format!("commit {revision} was not fetched")))?;
+        Ok((repository, id))
+    }
+
     /// Reads regular files of a commit that is here.
     pub fn read(
         &self,
@@ -118,9 +169,7 @@ impl LocalCopy {
         paths: &[String],
         limits: &GitLimits,
     ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
-        let id = object_id(revision)?;
-        let mut repository =
-            self.holder(id).ok_or_else(|| RepoError::Local(format!("commit {revision} was not fetched")))?;
+        let (mut repository, id) = self.fetched(revision)?;
         repository
             .objects
             .set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
@@ -241,9 +290,10 @@ fn receive(
     id: ObjectId,
     limits: &GitLimits,
 ) -> Result<(), RepoError> {
-    receive_one(source, repository, &source.wanted(None), limits)?;
+    const TIP_ONLY: NonZeroU32 = NonZeroU32::MIN;
+    receive_one(source, repository, &source.wanted(None), TIP_ONLY, limits)?;
     if !repository.has_object(id) {
-        receive_one(source, repository, &source.wanted(Some(revision)), limits)?;
+        receive_one(source, repository, &source.wanted(Some(revision)), TIP_ONLY, limits)?;
     }
     if repository.has_object(id) { Ok(()) } else { Err(RepoError::Corrupt(format!("commit {revision} did not come"))) }
 }
@@ -252,6 +302,7 @@ fn receive_one(
     source: &Source,
     repository: &gix::Repository,
     wanted: &str,
+    depth: NonZeroU32,
     limits: &GitLimits,
 ) -> Result<(), RepoError> {
     let remote = source.remote(repository, wanted)?;
@@ -263,7 +314,6 @@ fn receive_one(
         return Err(RepoError::NoRef(wanted.to_owned()));
     }
     // Only the new protocol honours this; servers of the old ones send the whole history, which is correct, and more.
-    let depth = std::num::NonZeroU32::MIN;
     let received = prepared.with_shallow(Shallow::DepthAtRemote(depth)).receive(progress.clone(), &progress.stop);
     match received {
         Ok(_) => Ok(()),
@@ -317,6 +367,13 @@ fn describe(repository: &gix::Repository, id: ObjectId) -> Result<CommitInfo, Re
         subject: text(subject.as_bstr()),
         committed_at_seconds: committer.time().map_err(unreadable)?.seconds,
     })
+}
+
+fn parents(commit: &[u8], id: ObjectId) -> Result<Vec<ObjectId>, RepoError> {
+    let commit = gix::objs::CommitRef::from_bytes(commit, id.kind());
+    commit
+        .map(|commit| commit.parents().collect())
+        .map_err(|_| RepoError::Corrupt(format!("commit {id} cannot be read")))
 }
 
 fn text(bytes: &BStr) -> String {

@@ -3,12 +3,15 @@
 //! - `source`: which repository, with which credentials; a connection to it
 //! - `ssh`: that connection, where it goes through the program `ssh`
 //! - `copy`: the local copy, bare and shallow; objects out of it
+//! - `signature`: who signed a commit; `history`: what came before it
 //!
 //! gix blocks, so everything runs on blocking threads. Asking for the tip costs two small requests (protocol v2, one ref) and touches no
 //! disk; a commit that is here is not fetched again. Nothing is ever checked out: files are read as blobs by walking trees. Invariant:
 //! every call ends within its limit of time, and one that ended is not waited for by the next.
 
 mod copy;
+mod history;
+mod signature;
 mod source;
 mod ssh;
 
@@ -16,12 +19,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
+pub use self::signature::Signers;
 pub use self::source::{Access, Credentials, SourceError};
 pub use self::ssh::SshAccess;
 
 use self::copy::LocalCopy;
 use self::source::Source;
-use crate::repo::{CommitInfo, Repo, RepoError, Revision};
+use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 
 /// Which ref of which repository, and within which bounds.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub struct GitSettings {
     pub reference: String,
     /// How to be let in.
     pub access: Access,
+    /// Who may sign commits; nobody: they need no signature.
+    pub signers: Signers,
     /// Folder for the local copy, used by nobody else. `None`: a temporary one, removed at the end.
     pub cache: Option<PathBuf>,
     /// Bounds.
@@ -49,6 +55,8 @@ pub struct GitLimits {
     pub fetch_bytes: u64,
     /// Most bytes of one file.
     pub file_bytes: u64,
+    /// Most generations between two revisions that are fetched to see whether one descends from the other.
+    pub generations: usize,
     /// Most packs of a local copy; when there are more, the next fetch begins a new copy.
     pub packs: usize,
 }
@@ -60,6 +68,7 @@ impl Default for GitLimits {
             fetch: Duration::from_secs(300),
             fetch_bytes: 1 << 30,
             file_bytes: 16 << 20,
+            generations: 1_000,
             packs: 50,
         }
     }
@@ -69,6 +78,7 @@ impl Default for GitLimits {
 pub struct GitRepo {
     source: Arc<Source>,
     copy: Arc<Mutex<LocalCopy>>,
+    signers: Arc<Signers>,
     limits: GitLimits,
 }
 
@@ -82,7 +92,12 @@ impl GitRepo {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let source = Source::new(&settings.url, &settings.reference, settings.access)?;
         let copy = LocalCopy::open(settings.cache.as_deref(), &settings.url).map_err(SourceError::Cache)?;
-        Ok(GitRepo { source: Arc::new(source), copy: Arc::new(Mutex::new(copy)), limits: settings.limits })
+        Ok(GitRepo {
+            source: Arc::new(source),
+            copy: Arc::new(Mutex::new(copy)),
+            signers: Arc::new(settings.signers),
+            limits: settings.limits,
+        })
     }
 
     /// Runs blocking work, and gives it up after a while. The network side of the work has the same limit and ends soon after.
@@ -115,6 +130,19 @@ impl Repo for GitRepo {
     async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
         let (limits, revision) = (self.limits, revision.clone());
         self.run(limits.fetch, move |source, copy| lock(copy)?.fetch(source, &revision, &limits)).await
+    }
+
+    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
+        if !self.signers.are_named() {
+            return Ok(());
+        }
+        let (revision, signers) = (revision.clone(), Arc::clone(&self.signers));
+        self.run(self.limits.tip, move |_, copy| lock(copy)?.verify(&revision, &signers)).await
+    }
+
+    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
+        let (limits, revision, earlier) = (self.limits, revision.clone(), earlier.clone());
+        self.run(limits.fetch, move |source, copy| lock(copy)?.lineage(source, &revision, &earlier, &limits)).await
     }
 
     async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {

@@ -344,7 +344,7 @@ mod tests {
         assert!(refused("http://git.example/a").contains("use https"));
         assert!(refused("http://localhost.example/a").contains("use https"));
         assert!(refused("ssh://git:secret@git.example/a").contains("give them in files"));
-        assert!(refused("ssh:///a").contains("host"));
+        assert!(refused("ssh:///a").contains("not acceptable"));
         assert!(refused("ssh://-oProxyCommand=x/a").contains("begins with `-`"));
         assert!(refused("ssh://git@-oProxyCommand=x/a").contains("begins with `-`"));
         assert!(refused("ssh://git.example/a'b").contains("quotes"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use manifest::Hash;
-use syncd::repo::{CommitInfo, Repo, RepoError, Revision};
+use syncd::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 
 pub type Files = BTreeMap<String, Vec<u8>>;
 
@@ -18,6 +18,12 @@ struct Inner {
     commits: BTreeMap<Revision, Files>,
     tip: Option<Revision>,
     broken: Option<RepoError>,
+    /// Commits that nobody vouches for, with the reason.
+    unverified: BTreeMap<Revision, String>,
+    /// Commits that do not simply descend from every other one.
+    lineages: BTreeMap<Revision, Lineage>,
+    /// Pairs of commits that were asked about.
+    asked: Vec<(Revision, Revision)>,
     /// Paths that cannot be read alone.
     refused: Vec<String>,
     tips: usize,
@@ -54,6 +60,21 @@ impl TestRepo {
         self.inner().broken = error;
     }
 
+    /// Lets nobody vouch for a commit.
+    pub fn refuse_signature(&self, revision: &Revision, reason: &str) {
+        self.inner().unverified.insert(revision.clone(), reason.to_owned());
+    }
+
+    /// Gives a commit another relation to all that were before.
+    pub fn set_lineage(&self, revision: &Revision, lineage: Lineage) {
+        self.inner().lineages.insert(revision.clone(), lineage);
+    }
+
+    /// Returns the pairs of commits, the later one first, that were asked about since the last call.
+    pub fn take_asked(&self) -> Vec<(Revision, Revision)> {
+        std::mem::take(&mut self.inner().asked)
+    }
+
     /// Makes a path not acceptable, as a symlink is not.
     pub fn refuse(&self, path: &str) {
         self.inner().refused.push(path.to_owned());
@@ -83,6 +104,19 @@ impl Repo for TestRepo {
             true => Ok(CommitInfo { subject: format!("commit {}", revision.short()), ..CommitInfo::default() }),
             false => Err(RepoError::Corrupt(format!("no commit {revision}"))),
         }
+    }
+
+    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
+        match self.inner().unverified.get(revision) {
+            Some(reason) => Err(RepoError::Unverified(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
+        let mut inner = self.inner();
+        inner.asked.push((revision.clone(), earlier.clone()));
+        Ok(inner.lineages.get(revision).copied().unwrap_or(Lineage::Descends))
     }
 
     async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {

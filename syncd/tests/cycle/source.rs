@@ -1,7 +1,8 @@
 //! A source that cannot be followed: the last good revision stays in force, and the reason is told.
 
+use syncd::config::History;
 use syncd::cycle::Memory;
-use syncd::repo::RepoError;
+use syncd::repo::{Lineage, RepoError};
 use syncd::report::{CycleResult, ServiceState, Stage};
 
 use crate::repo::Files;
@@ -202,4 +203,75 @@ async fn an_unchanged_tip_is_not_fetched_again() {
     world.synced().await;
     world.synced().await;
     assert_eq!(world.repo.counts(), (tips + 2, fetches));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_nobody_vouches_for_is_held() {
+    let mut world = World::new();
+    let first = world.repo.commit(good());
+    world.synced().await;
+    world.cluster.take_calls();
+    let second = world.repo.commit(replaced(INDEX, |text| text));
+    world.repo.refuse_signature(&second, "it is not signed");
+    for restarted in [false, true] {
+        if restarted {
+            world.memory = Memory::default();
+        }
+        let report = world.cycle().await;
+        assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
+        let [error] = &report.errors[..] else { panic!("{:?}", report.errors) };
+        assert_eq!(error.stage, Stage::Revision);
+        let expected = format!("revision {second} is refused: the commit is not vouched for: it is not signed");
+        assert!(error.message.starts_with(&expected), "{}", error.message);
+        assert!(error.message.ends_with(&format!("revision {} stays in force", first.short())), "{}", error.message);
+        assert_eq!(world.writes(), Vec::<String>::new());
+    }
+    // Nothing but a later signed commit releases it.
+    let third = world.repo.commit(replaced(INDEX, |text| text));
+    assert_eq!(world.synced().await.revision, Some(third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_history_is_held_until_its_revision_is_accepted_by_name() {
+    for (lineage, why) in [
+        (Lineage::Rewritten, "the history was rewritten"),
+        (Lineage::Unproven { generations: 7 }, "within 7 generations"),
+    ] {
+        let mut world = World::new();
+        let first = world.repo.commit(good());
+        world.synced().await;
+        assert_eq!(world.repo.take_asked(), [], "there is nothing that the first revision could descend from");
+        world.cluster.take_calls();
+        let second = world.repo.commit(replaced(INDEX, |text| text));
+        world.repo.set_lineage(&second, lineage);
+        for restarted in [false, true] {
+            if restarted {
+                world.memory = Memory::default();
+            }
+            let report = world.cycle().await;
+            assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
+            let [error] = &report.errors[..] else { panic!("{:?}", report.errors) };
+            assert_eq!(error.stage, Stage::Revision);
+            assert!(error.message.contains(why) && error.message.contains("accept this revision by name"));
+            assert!(error.message.contains(&second.0) && error.message.contains(&first.0), "{}", error.message);
+            assert_eq!(world.repo.take_asked(), [(second.clone(), first.clone())]);
+            assert_eq!(world.writes(), Vec::<String>::new());
+        }
+        world.settings.history = History::Descendants { accepted: [first.clone()].into() };
+        assert_eq!(world.cycle().await.revision, Some(first.clone()), "another name is not this one");
+        world.settings.history = History::Descendants { accepted: [second.clone()].into() };
+        assert_eq!(world.synced().await.revision, Some(second));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_history_is_followed_where_that_is_allowed() {
+    let mut world = World::new();
+    world.repo.commit(good());
+    world.synced().await;
+    world.settings.history = History::Any;
+    let second = world.repo.commit(replaced(INDEX, |text| text));
+    world.repo.set_lineage(&second, Lineage::Rewritten);
+    assert_eq!(world.synced().await.revision, Some(second));
+    assert_eq!(world.repo.take_asked(), []);
 }

@@ -7,13 +7,15 @@
 mod git_repository;
 #[path = "../git_server/mod.rs"]
 mod git_server;
+mod lineage;
 mod over_ssh;
+mod signed;
 mod ssh_server;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use syncd::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, SourceError};
+use syncd::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError};
 use syncd::repo::{Repo, RepoError, Revision};
 
 use git_repository::Repository;
@@ -24,6 +26,7 @@ fn settings(url: &str) -> GitSettings {
         url: url.to_owned(),
         reference: "main".to_owned(),
         access: Access::default(),
+        signers: Signers::default(),
         cache: None,
         limits: GitLimits::default(),
     }
