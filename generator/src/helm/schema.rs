@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::fmt;
 
-use boon::{Compiler, ErrorKind, InstanceToken, SchemaIndex, Schemas, UrlLoader, ValidationError};
+use boon::{CompileError, Compiler, ErrorKind, InstanceToken, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value as Json;
 
 /// Where the schema is said to be, for the references in it.
@@ -62,7 +62,11 @@ fn compile(content: &[u8]) -> Result<(Schemas, SchemaIndex), String> {
     let mut compiler = Compiler::new();
     compiler.use_loader(Box::new(Offline));
     compiler.add_resource(ADDRESS, document).map_err(|error| describe(&error))?;
-    let index = compiler.compile(ADDRESS, &mut schemas).map_err(|error| describe(&error))?;
+    let index = compiler.compile(ADDRESS, &mut schemas).map_err(|error| match error {
+        // What the library takes for a bug of its own is a regular expression that is too large.
+        CompileError::Bug(cause) => format!("a pattern of the schema cannot be used: {cause}"),
+        error => describe(&error),
+    })?;
     Ok((schemas, index))
 }
 

@@ -10,7 +10,7 @@ use super::json::read::{Document, misfit};
 use super::json::{self, Form};
 use super::{Outcome, toml_text, yaml};
 use crate::gotemplate::{Call, FunctionError};
-use crate::value::{ANY_MAP, List, MAX_DEPTH, Map, Str, Value, from_json};
+use crate::value::{ANY_MAP, List, MAX_DEPTH, Map, Oversized, Str, Value, from_json, knot};
 
 const ANY_MAP_NAME: &str = "map[string]interface {}";
 const ANY_LIST_NAME: &str = "[]interface {}";
@@ -38,7 +38,16 @@ fn without_newline(mut text: String) -> String {
 
 /// `toYaml`: without the final newline; nothing at all where there is no YAML form.
 pub(super) fn to_yaml(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    Ok(Value::from(yaml::marshal(value(args)?).map(without_newline).unwrap_or_default()))
+    let value = value(args)?;
+    match yaml::marshal(value) {
+        Err(yaml::ToYamlError::Oversized(error)) => empty_if_knotted(value, error),
+        result => Ok(Value::from(result.map(without_newline).unwrap_or_default())),
+    }
+}
+
+/// What contains itself has no text in Go, and that error is dropped; what is only too large for us has one, and must not be lost.
+fn empty_if_knotted(value: &Value, error: Oversized) -> Outcome {
+    if knot(value).is_some() { Ok(Value::from("")) } else { Err(error.into()) }
 }
 
 pub(super) fn must_to_yaml(_: &mut Call<'_>, args: &[Value]) -> Outcome {
@@ -49,6 +58,7 @@ pub(super) fn to_yaml_pretty(_: &mut Call<'_>, args: &[Value]) -> Outcome {
     match yaml::marshal_pretty(value(args)?) {
         // Upstream drops errors, but this one is a panic.
         Err(error @ yaml::ToYamlError::UnsupportedType(_)) => Err(error.to_string().into()),
+        Err(yaml::ToYamlError::Oversized(error)) => Err(error.into()),
         result => Ok(Value::from(result.map(without_newline).unwrap_or_default())),
     }
 }
@@ -168,11 +178,11 @@ pub(super) fn must_from_json(_: &mut Call<'_>, args: &[Value]) -> Outcome {
 }
 
 pub(super) fn to_json(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    Ok(Value::from(json::write(value(args)?, Form::Compact).unwrap_or_default()))
+    json_or_empty(value(args)?, Form::Compact)
 }
 
 pub(super) fn to_pretty_json(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    Ok(Value::from(json::write(value(args)?, Form::Pretty).unwrap_or_default()))
+    json_or_empty(value(args)?, Form::Pretty)
 }
 
 pub(super) fn must_to_json(_: &mut Call<'_>, args: &[Value]) -> Outcome {
@@ -188,8 +198,22 @@ pub(super) fn to_raw_json(_: &mut Call<'_>, args: &[Value]) -> Outcome {
     written(value(args)?, Form::Raw)
 }
 
+fn json_or_empty(value: &Value, form: Form) -> Outcome {
+    match json::write(value, form) {
+        Err(json::Error::Oversized(error)) => empty_if_knotted(value, error),
+        result => Ok(Value::from(result.unwrap_or_default())),
+    }
+}
+
 fn written(value: &Value, form: Form) -> Outcome {
-    Ok(Value::from(json::write(value, form).map_err(|error| error.to_string())?))
+    match json::write(value, form) {
+        Ok(text) => Ok(Value::from(text)),
+        Err(json::Error::Oversized(error)) => Err(knot(value).map_or_else(
+            || error.into(),
+            |knot| format!("json: unsupported value: encountered a cycle via {}", knot.type_name()).into(),
+        )),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 const NO_TYPE: &str = "reflect: call of reflect.Value.Type on zero Value";

@@ -7,6 +7,7 @@
 //! order of their keys, and dropping a value never recurses deeper than one level, however deep it is nested.
 //! Every walk over a value is bounded by [`MAX_DEPTH`] and [`MAX_VISITS`], because `set $d "self" $d` makes a cycle.
 
+mod cycle;
 mod equal;
 mod json;
 mod list;
@@ -15,6 +16,7 @@ mod object;
 mod text;
 mod types;
 
+pub(crate) use cycle::knot;
 pub use equal::deep_equal;
 pub use json::{ToJsonError, from_json};
 pub use list::List;
