@@ -76,7 +76,10 @@ impl Reason {
                 "list and watch: ReplicaSets, pods and warnings say early why a workload does not become ready"
             }
             Reason::Help => "pods/log: the end of a log that says why; events: what went wrong, read and told",
-            Reason::State => "what is held, in ConfigMaps, written by compare-and-set",
+            Reason::State => {
+                "configmaps: what is held, written by compare-and-set; events: that deletions wait for approval; leases: \
+                 which of several syncds acts, by name"
+            }
         }
     }
 }
@@ -270,8 +273,18 @@ impl Needs {
 
 /// What `syncd` keeps in its own namespace.
 fn state(subject: &Subject<'_>) -> Vec<Value> {
-    let rules =
-        [json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "delete", "list", "update"]})];
+    let lease = format!("syncd-{}", subject.environment);
+    let leases =
+        |verbs: &[&str]| json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs});
+    let mut the_lease = leases(&["get", "update"]);
+    the_lease["resourceNames"] = json!([lease]);
+    let rules = [
+        json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "delete", "get", "list", "update"]}),
+        json!({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}),
+        // What is to be created has no name yet, as Kubernetes sees it.
+        leases(&["create"]),
+        the_lease,
+    ];
     role(subject, subject.namespace, "state", Reason::State, &rules)
 }
 

@@ -16,18 +16,23 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use ulid::Ulid;
 
+use crate::approval;
+use crate::cluster::ClusterError;
 use crate::config::{History, Settings};
-use crate::cycle::{Clock, Mode, Request};
+use crate::cycle::{Clock, Mode, Request, Takeover};
 use crate::daemon::{self, Pace, Reconciler, failed_report};
+use crate::election::{Election, Fence};
 use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError, SshAccess};
 use crate::http::{self, Face};
 use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
+use crate::leader::{self, Leadership, Surroundings};
 use crate::logs::{self, Logged};
 use crate::metrics::{CountedRepo, Metrics};
 use crate::progress::{Form, Progress};
 use crate::repo::Revision;
 use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceState, Stage};
 use crate::rules::{Rules, RulesError};
+use crate::state::{self, root_name};
 use crate::summary;
 
 /// How a process ends.
@@ -80,10 +85,22 @@ enum Command {
     /// Does one cycle, prints what was done, and ends
     #[command(after_help = exit_code_help())]
     Once(Once),
+    /// Lets deletions through that are held: exactly those of this plan, and no others
+    #[command(after_help = APPROVE_HELP)]
+    Approve(Approve),
     /// Shows what a running syncd did last: services, causes of failures, what is held
     #[command(after_help = STATUS_HELP)]
     Status(StatusOf),
 }
+
+const APPROVE_HELP: &str =
+    "`syncd status` and the Event `DeletionsHeld` tell the plan; the daemon hears of the approval at its next poll.
+
+Exit codes:
+   0  approved
+   1  no such plan is held
+   2  wrong usage: the arguments cannot work
+   4  the cluster or the recorded state could not be read or written";
 
 const STATUS_HELP: &str = "From outside of the cluster: kubectl port-forward --namespace syncd deployment/syncd 9102
 
@@ -108,6 +125,25 @@ struct Run {
     /// Address of /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
     #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct Approve {
+    /// The plan, or the first 8 characters of it or more
+    #[arg(value_name = "PLAN-ID", value_parser = plan_id)]
+    plan: String,
+    /// Environment
+    #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
+    environment: String,
+    /// Namespace of syncd's own state
+    #[arg(long, env = "SYNCD_NAMESPACE", default_value = "syncd", value_name = "NAME", value_parser = dns_label)]
+    namespace: String,
+    /// Kubeconfig of the cluster; the pod's service account if not given
+    #[arg(long, env = "SYNCD_KUBECONFIG", value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one if not given
+    #[arg(long, env = "SYNCD_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
+    context: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -227,6 +263,12 @@ struct Common {
     /// YAML file of rules that tell when objects of custom kinds are ready, over the built-in ones
     #[arg(long, env = "SYNCD_READINESS_RULES", value_name = "FILE", help_heading = "Cluster")]
     readiness_rules: Option<PathBuf>,
+    /// How long a leader that fell silent is left alone before another syncd of the environment takes over; the same for all of them
+    #[arg(long, env = "SYNCD_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "TIME", help_heading = "Cluster")]
+    lease_duration: Duration,
+    /// Do not ask the Lease who leads. Then somebody else has to see to it that there is one syncd for the environment
+    #[arg(long, env = "SYNCD_NO_LEADER_ELECTION", help_heading = "Cluster")]
+    no_leader_election: bool,
     /// Form of log lines
     #[arg(long, env = "SYNCD_LOG_FORMAT", default_value = "text", value_name = "FORMAT", help_heading = "Logs")]
     log_format: logs::Format,
@@ -247,6 +289,22 @@ fn duration(text: &str) -> Result<Duration, String> {
         text.parse().map_err(|_| "expected a time such as `15s`, `5m` or `12h`".to_owned())?;
     let duration = Duration::try_from(parsed).map_err(|_| "a time cannot be negative".to_owned())?;
     if duration.is_zero() { Err("a time of zero would never rest".to_owned()) } else { Ok(duration) }
+}
+
+/// So many characters of a hash are hardly ever the same by chance.
+fn plan_id(text: &str) -> Result<String, String> {
+    match text.len() >= 8 && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')) {
+        true => Ok(text.to_owned()),
+        false => Err("expected at least 8 characters of the plan's hash".to_owned()),
+    }
+}
+
+/// Kubernetes counts the duration of a Lease in whole seconds.
+fn lease_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if time.subsec_nanos() == 0 => Ok(time),
+        _ => Err("a Lease lasts whole seconds".to_owned()),
+    }
 }
 
 fn dns_label(text: &str) -> Result<String, String> {
@@ -314,6 +372,27 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The recorded state cannot be read or written.
+    #[error("the recorded state could not be read or written: {0}")]
+    State(String),
+    /// There is nothing to approve by that name.
+    #[error("environment `{environment}` holds no plan `{plan}`; {}", held_instead(held.as_deref()))]
+    NotHeld {
+        /// The environment.
+        environment: String,
+        /// What was asked for.
+        plan: String,
+        /// What is held.
+        held: Option<String>,
+    },
+    /// A running syncd acts for the environment.
+    #[error("`{holder}` leads environment `{environment}` and acts for it; stop it, or pass --no-leader-election")]
+    Led {
+        /// The environment.
+        environment: String,
+        /// Its leader.
+        holder: String,
+    },
     /// A running syncd does not answer.
     #[error("there is no status at http://{address}")]
     Status {
@@ -328,12 +407,17 @@ pub enum CliError {
     Signals(#[source] std::io::Error),
 }
 
+fn held_instead(held: Option<&str>) -> String {
+    held.map_or_else(|| "nothing is held".to_owned(), |held| format!("held is `{held}`"))
+}
+
 impl CliError {
     /// Returns the exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Source(SourceError::Cache(_)) => Exit::Source,
-            CliError::Status { .. } => Exit::Failed,
+            CliError::Led { .. } | CliError::State(_) => Exit::Cluster,
+            CliError::Status { .. } | CliError::NotHeld { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
             | CliError::RulesFile { .. }
@@ -349,6 +433,7 @@ impl CliError {
         match self {
             CliError::Source(_) => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
+            CliError::Led { .. } | CliError::State(_) | CliError::NotHeld { .. } => Stage::State,
             CliError::RulesFile { .. }
             | CliError::Rules { .. }
             | CliError::Listen { .. }
@@ -367,6 +452,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run(arguments) => run(arguments).await,
         Command::Once(arguments) => once(arguments).await,
+        Command::Approve(arguments) => approve(&arguments).await,
         Command::Status(arguments) => status(&arguments).await,
     }
 }
@@ -380,7 +466,8 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     let face = Arc::new(Face::new(Arc::clone(&metrics), pace.silence_max()));
     let listener = TcpListener::bind(listen).await.map_err(|source| CliError::Listen { address: listen, source })?;
     let observer: Arc<dyn Observer> = Arc::new(Both(Logged, Arc::clone(&face)));
-    let mut reconciler = reconciler(&common, metrics, clock, observer).await?;
+    let fence = if common.no_leader_election { Fence::none() } else { Fence::shut() };
+    let mut reconciler = reconciler(&common, metrics, Arc::clone(&clock), observer, &fence).await?;
     let stop = stop_on_signal()?;
     // Port 0 asks for any: say which it is.
     let listen = listener.local_addr().unwrap_or(listen);
@@ -391,8 +478,19 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     )]
     let pages = tokio::spawn(http::serve(listener, pages));
     tracing::info!(environment = common.environment, %listen, version = env!("CARGO_PKG_VERSION"), "syncd started");
-    let tip = reconciler.tip();
-    daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop).await;
+    if common.no_leader_election {
+        let tip = reconciler.tip();
+        face.leadership(&Leadership::Leads { takeover: Takeover::Clean });
+        daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop).await;
+    } else {
+        let tell = |leadership: &Leadership| {
+            logs::leadership(leadership);
+            face.leadership(leadership);
+        };
+        let (election, clock, listener) = (&election(&common), &*clock, &*face);
+        let around = Surroundings { election, fence: &fence, pace: &pace, clock, listener, tell: &tell };
+        leader::lead(&mut reconciler, &around, Ulid::new, stop).await;
+    }
     pages.abort();
     tracing::info!("syncd stopped");
     Ok(Exit::Synced)
@@ -406,7 +504,11 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     let observer = progress(&common);
     let mode = if full { Mode::Full } else { Mode::Auto };
     let request = Request { id: Ulid::new().to_string(), mode };
-    let mut reconciler = match reconciler(&common, metrics, Arc::clone(&clock), observer).await {
+    let begun = match reconciler(&common, metrics, Arc::clone(&clock), observer, &Fence::none()).await {
+        Ok(reconciler) => alone(&common, reconciler).await,
+        error => error,
+    };
+    let mut reconciler = match begun {
         Ok(reconciler) => reconciler,
         Err(error) => {
             let failure = CycleError { stage: error.stage(), message: told(&error) };
@@ -426,6 +528,46 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     };
     leave_report(path.as_deref(), &report)?;
     Ok(exit_of(&report, *stop.borrow()))
+}
+
+/// Refuses to act beside a syncd that leads. What cannot be asked stops nothing: the cycle itself tells what is wrong.
+async fn alone(common: &Common, reconciler: Real) -> Result<Real, CliError> {
+    if !common.no_leader_election
+        && let Ok(Some(holder)) = leader::rival(&*reconciler.cluster(), &election(common)).await
+    {
+        return Err(CliError::Led { environment: common.environment.clone(), holder });
+    }
+    Ok(reconciler)
+}
+
+/// Returns the election that this process takes part in. Its name is new at each start: a process never takes itself for the one before.
+fn election(common: &Common) -> Election {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "syncd" } else { host.trim() };
+    Election {
+        lease: root_name(&common.environment),
+        identity: format!("{host}_{}", Ulid::new()),
+        duration: common.lease_duration,
+    }
+}
+
+async fn approve(arguments: &Approve) -> Result<Exit, CliError> {
+    let Approve { plan, environment, namespace, kubeconfig, context } = arguments;
+    let connection = Connection { kubeconfig: kubeconfig.clone(), context: context.clone() };
+    let cluster = KubeCluster::connect(&connection, namespace, Timeouts::default(), Arc::new(|_| {})).await?;
+    let state = state::read(&cluster, environment).await.map_err(|error| CliError::State(error.to_string()))?;
+    let held = state.root.and_then(|stored| stored.root.held);
+    let Some(held) = held.as_ref().filter(|held| held.id.to_string().starts_with(plan.as_str())) else {
+        let held = held.map(|held| held.id.to_string());
+        return Err(CliError::NotHeld { environment: environment.clone(), plan: plan.clone(), held });
+    };
+    let failed = |error: ClusterError| CliError::State(error.message);
+    let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
+    approval::add(&cluster, environment, approvals, held.id).await.map_err(failed)?;
+    let text = format!("approved: {} deletions of plan {}\n", held.deletions, held.id);
+    // Whoever closed our output wants no more of it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(Exit::Synced)
 }
 
 /// Longest time for an answer of a running syncd, which has it ready.
@@ -462,12 +604,16 @@ fn progress(common: &Common) -> Arc<dyn Observer> {
     }
 }
 
+/// Over a real repository and a real cluster.
+type Real = Reconciler<CountedRepo<GitRepo>, KubeCluster>;
+
 async fn reconciler(
     common: &Common,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
-) -> Result<Reconciler<CountedRepo<GitRepo>, KubeCluster>, CliError> {
+    fence: &Fence,
+) -> Result<Real, CliError> {
     let secret_file = common.token_file.as_ref().or(common.password_file.as_ref());
     let credentials = secret_file
         .map(|secret_file| Credentials { username: common.username.clone(), secret_file: secret_file.clone() });
@@ -489,6 +635,7 @@ async fn reconciler(
     let told = Arc::clone(&metrics);
     let on_request: OnRequest = Arc::new(move |fact| told.request(fact.verb, fact.code, fact.duration));
     let cluster = KubeCluster::connect(&connection, &common.namespace, Timeouts::default(), on_request).await?;
+    let cluster = cluster.fenced(fence);
     let settings = Settings {
         rules: rules(common.readiness_rules.as_deref())?,
         concurrency: common.concurrency,

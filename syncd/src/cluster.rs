@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
@@ -129,6 +130,25 @@ pub struct StateObject {
     pub resource_version: Option<String>,
 }
 
+/// Who may act for an environment: a `Lease` of `coordination.k8s.io/v1`, in `syncd`'s namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Name.
+    pub name: String,
+    /// Who holds it; empty: nobody.
+    pub holder: String,
+    /// How long it is to be left to its holder after each renewal.
+    pub duration: Duration,
+    /// How often it changed hands.
+    pub transitions: u32,
+    /// When its holder took it, RFC 3339, UTC. For people: nobody decides by another one's clock.
+    pub acquired_at: String,
+    /// When its holder renewed it, likewise for people.
+    pub renewed_at: String,
+    /// `metadata.resourceVersion` it was read at; `None`: it does not exist yet and must not when it is written.
+    pub resource_version: Option<String>,
+}
+
 /// What the caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -222,4 +242,14 @@ pub trait Cluster: Send + Sync + 'static {
     /// Deletes one ConfigMap if it still has this resourceVersion.
     fn delete_state(&self, name: &str, resource_version: &str)
     -> impl Future<Output = Result<(), ClusterError>> + Send;
+}
+
+/// The part of the Kubernetes API by which several `syncd`s of an environment agree on one of them.
+pub trait Leases: Send + Sync + 'static {
+    /// Reads a Lease; `None`: there is none.
+    fn read_lease(&self, name: &str) -> impl Future<Output = Result<Option<Lease>, ClusterError>> + Send;
+
+    /// Creates or replaces a Lease, compare-and-set on its resourceVersion; returns the new one. [`ErrorClass::Conflict`]: somebody else
+    /// wrote it. [`ErrorClass::Gone`]: somebody deleted it.
+    fn write_lease(&self, lease: Lease) -> impl Future<Output = Result<String, ClusterError>> + Send;
 }

@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use manifest::ObjectRef;
+use serde_json::json;
 use tokio::time::Instant;
 
+use crate::approval;
 use crate::cluster::{Cluster, GroupKind};
 use crate::config::Settings;
 use crate::desired::{self, Content, Desired, Source, SourceError};
@@ -20,11 +22,11 @@ use crate::execute::{Done, execute};
 use crate::live::{self, Live};
 use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
 use crate::repo::{CommitInfo, Repo, Revision};
-use crate::report::{CycleError, Event, Phases, Report, Stage, Trigger};
-use crate::state::{self, Root, State, StoredRoot};
+use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Stage, Trigger};
+use crate::state::{self, Root, State, StateError, StoredRoot};
 
 pub use crate::context::{Clock, Context};
-pub use memory::Memory;
+pub use memory::{Memory, Takeover};
 
 /// Which cycle to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +106,16 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Some(state) => Ok(state),
             None => state::read(self.cluster, &self.settings.environment).await,
         };
+        let state = match state {
+            Ok(state) => self.take_over(state).await,
+            error => error,
+        };
         self.walk.phases.read += clock.elapsed().as_secs_f64();
         let state = match state {
             Ok(state) => state,
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
+        self.hear_approval().await;
         let clock = Instant::now();
         let new = self.check_source(new, &state).await;
         self.walk.phases.source += clock.elapsed().as_secs_f64();
@@ -117,11 +124,21 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.fresh |= fresh;
             return;
         };
-        let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
+        let fresh = std::mem::take(&mut self.memory.fresh) || fresh || self.memory.takes_second_look();
         match self.reconcile(source, state, fresh, mode).await {
             Ok(state) => self.memory.state = Some(state),
             Err(Lost) => self.memory.fresh = true,
         }
+    }
+
+    /// Begins a new epoch, if a new leader has begun to act.
+    async fn take_over(&mut self, state: State) -> Result<State, StateError> {
+        let Some(takeover) = self.memory.takeover else { return Ok(state) };
+        let limits = (self.settings.limits.state_bytes, self.settings.concurrency);
+        let environment = &self.settings.environment;
+        let state = state::take_over(self.cluster, environment, state, takeover == Takeover::Clean, limits).await?;
+        self.memory.took_over(takeover);
+        Ok(state)
     }
 
     // ---------------------------------------------------------------------------------------------------------------- source
@@ -240,8 +257,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let mut live = Live::default();
         self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&self.memory.look_again)), &state)
             .await;
-        let resting = self.memory.resting(&source, full);
-        let selection = plan::select(&source.index, &state, &live, &resting, scope);
+        let mut selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);
+        if self.memory.leaves_out_held(&selection) {
+            self.memory.wake_held();
+            selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);
+        }
         self.memory.forget_settled(&selection);
         self.walk.phases.read += clock.elapsed().as_secs_f64();
         let changed = self.memory.planned_index != Some(source.root);
@@ -260,7 +280,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.fresh = fresh;
             return Ok(state);
         };
-        let Some(plan) = self.plan(&desired, &state, &live, &selection) else {
+        let Some(plan) = self.plan(&desired, &state, &live, &selection).await else {
             self.memory.fresh = fresh;
             return Ok(state);
         };
@@ -317,16 +337,22 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         }
     }
 
-    fn plan(&mut self, desired: &Desired, state: &State, live: &Live, selection: &Selection) -> Option<Plan> {
-        let clock = Instant::now();
-        let policy = Policy {
+    async fn plan(&mut self, desired: &Desired, state: &State, live: &Live, selection: &Selection) -> Option<Plan> {
+        let mut policy = Policy {
             namespace: self.settings.namespace.clone(),
             fuse: self.settings.fuse.clone(),
             approved: BTreeSet::new(),
             protected: self.settings.protected.clone(),
             trigger: self.walk.trigger.unwrap_or(Trigger::None),
         };
-        let plan = plan::plan(desired, state, live, selection, &policy);
+        let clock = Instant::now();
+        let mut plan = plan::plan(desired, state, live, selection, &policy);
+        if let Some(held) = &plan.held
+            && self.is_approved(held).await
+        {
+            policy.approved.insert(held.id);
+            plan = plan::plan(desired, state, live, selection, &policy);
+        }
         let verdict = verify::verify(&plan, desired, state, live, &policy);
         self.walk.phases.plan += clock.elapsed().as_secs_f64();
         let Err(violations) = verdict else { return Some(plan) };
@@ -335,6 +361,60 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         }
         self.walk.plan = Some(plan);
         None
+    }
+
+    /// Asks whether exactly these deletions were approved.
+    async fn is_approved(&mut self, held: &HeldDeletions) -> bool {
+        let (environment, namespace) = (&self.settings.environment, &self.settings.namespace);
+        match approval::read(self.cluster, environment, namespace).await {
+            Ok(approvals) => approvals.has(&held.id),
+            Err(error) => {
+                self.fail(Stage::State, &format!("approvals could not be read: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Asks, as long as deletions are held, whether they were approved meanwhile: then their services are planned for now.
+    async fn hear_approval(&mut self) {
+        let Some(held) = self.memory.held.clone() else { return };
+        if self.is_approved(&held).await {
+            self.memory.wake_held();
+        }
+    }
+
+    /// Records and tells which deletions are held, where they are others than before.
+    async fn note_held(&mut self, state: &mut State) -> Result<(), Lost> {
+        let held = self.memory.held.clone();
+        let Some(root) = state.root.as_ref().map(|stored| stored.root.clone()).filter(|root| root.held != held) else {
+            return Ok(());
+        };
+        let released = held.is_none();
+        if let Some(held) = &held {
+            self.context.tell(&Event::Held(held.clone()));
+            self.say_held(held).await;
+        }
+        self.write_root(state, Root { held, ..root }).await?;
+        let (environment, namespace) = (&self.settings.environment, &self.settings.namespace);
+        if released && let Ok(approvals) = approval::read(self.cluster, environment, namespace).await {
+            approval::forget(self.cluster, environment, &approvals).await;
+        }
+        Ok(())
+    }
+
+    /// Says as an Event of the root that deletions are held. That it cannot be said changes nothing.
+    async fn say_held(&self, held: &HeldDeletions) {
+        let (name, namespace) = (state::root_name(&self.settings.environment), &self.settings.namespace);
+        let HeldDeletions { id, deletions, limit } = held;
+        let message = format!("{deletions} deletions are held, {limit} are let through unasked: syncd approve {id}");
+        let now = self.context.now();
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.{}", id.short()), "namespace": namespace},
+            "involvedObject": {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "namespace": namespace},
+            "reason": "DeletionsHeld", "message": message, "type": "Warning", "count": 1, "source": {"component": "syncd"},
+            "firstTimestamp": now, "lastTimestamp": now, "reportingComponent": "syncd", "reportingInstance": "syncd",
+        });
+        let _ = self.cluster.say(event).await;
     }
 
     /// Adopts the revision, executes the plan, and remembers what came of it.
@@ -361,6 +441,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         self.memory.note_plan(&plan, full);
         self.walk.done = done;
         self.walk.plan = Some(plan);
+        if known {
+            self.note_held(&mut state).await?;
+        }
         if full && !self.context.is_superseded() {
             self.end_full_sync(&mut state).await?;
         }
@@ -394,7 +477,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
                 // The first sync applies everything as well.
                 full_sync_at: Some(self.context.now()),
                 full_sync_open: false,
-                epoch: 0,
+                held: None,
+                epoch: state.epoch().max(1),
             },
         };
         self.write_root(state, root).await

@@ -18,7 +18,7 @@ use ulid::Ulid;
 
 use crate::cluster::Cluster;
 use crate::config::Settings;
-use crate::cycle::{self, Clock, Context, Memory, Mode, Request};
+use crate::cycle::{self, Clock, Context, Memory, Mode, Request, Takeover};
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Trigger, VERSION};
 
@@ -229,6 +229,16 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
     /// Returns what can tell whether a cycle is out of date.
     pub fn tip(&self) -> Arc<Tracked<R>> {
         Arc::clone(&self.repo)
+    }
+
+    /// Returns the cluster.
+    pub fn cluster(&self) -> Arc<C> {
+        Arc::clone(&self.cluster)
+    }
+
+    /// Forgets everything: this process begins to lead. The state is taken over from the leader before.
+    pub fn begin(&mut self, takeover: Takeover) {
+        self.memory = Memory::of_new_leader(takeover);
     }
 
     /// Runs one cycle.

@@ -93,6 +93,8 @@ struct Run<'a, C> {
     context: &'a Context<'a>,
     plan: &'a Plan,
     plan_id: Hash,
+    /// [`state::Root::epoch`] of the leader that acts.
+    epoch: u64,
     desired: &'a Desired,
     live: &'a Live,
     /// How services that are not synced stood before.
@@ -121,6 +123,7 @@ pub async fn execute<C: Cluster>(
         context,
         plan,
         plan_id: plan.id(),
+        epoch: state.epoch(),
         desired,
         live,
         before,
@@ -208,7 +211,13 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     /// Writes a record; tried again as long as nothing happened.
-    async fn write_record(&self, name: &str, previous: Option<&Stored>, record: Record) -> Result<Stored, StateError> {
+    async fn write_record(
+        &self,
+        name: &str,
+        previous: Option<&Stored>,
+        mut record: Record,
+    ) -> Result<Stored, StateError> {
+        record.epoch = self.epoch;
         let environment = &self.settings.environment;
         let bytes_max = self.settings.limits.state_bytes;
         let mut pause = self.settings.retry.pause;

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::daemon::Listener;
+use crate::leader::Leadership;
 use crate::metrics::Metrics;
 use crate::report::{Event, Observer, Report, Stage};
 use crate::summary;
@@ -32,6 +33,8 @@ struct Shown {
     event: Option<Instant>,
     ready: bool,
     status: Option<Arc<Status>>,
+    /// Why there is no status.
+    standby: Option<String>,
 }
 
 /// The last report.
@@ -44,8 +47,26 @@ struct Status {
 impl Face {
     /// Shows `metrics`, and ill health after `silence_max` without a sign of life.
     pub fn new(metrics: Arc<Metrics>, silence_max: Duration) -> Self {
-        let shown = Shown { beat: Instant::now(), event: None, ready: false, status: None };
+        let shown = Shown { beat: Instant::now(), event: None, ready: false, status: None, standby: None };
         Face { metrics, silence_max, shown: RwLock::new(shown) }
+    }
+
+    /// Shows how this process stands. One that stands by is ready: it can lead at any time.
+    pub fn leadership(&self, leadership: &Leadership) {
+        self.metrics.leadership(leadership);
+        let standby = match leadership {
+            Leadership::Leads { .. } => None,
+            Leadership::Standby { holder: Some(holder), .. } => Some(format!("standing by: `{holder}` leads\n")),
+            Leadership::Standby { .. } | Leadership::Lost { .. } => Some("standing by\n".to_owned()),
+        };
+        let waits = matches!(leadership, Leadership::Standby { error: None, .. });
+        self.change(|shown| {
+            if standby.is_some() {
+                shown.status = None;
+            }
+            shown.ready = if standby.is_some() { waits } else { shown.ready };
+            shown.standby = standby;
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Shown)) {
@@ -139,7 +160,11 @@ async fn status_json(State(face): State<Arc<Face>>) -> Response {
 fn shown(face: &Face, content_type: &'static str, form: impl FnOnce(&Status) -> String) -> Response {
     match face.read(|shown| shown.status.clone()) {
         Some(status) => ([(header::CONTENT_TYPE, content_type)], form(&status)).into_response(),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "no cycle has ended yet\n").into_response(),
+        None => {
+            let standby = face.read(|shown| shown.standby.clone());
+            let text = standby.unwrap_or_else(|| "no cycle has ended yet\n".to_owned());
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
     }
 }
 

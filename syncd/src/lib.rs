@@ -17,12 +17,14 @@ pub mod execute;
 pub mod plan;
 pub mod readiness;
 
+pub mod approval;
 pub mod desired;
 pub mod live;
 pub mod state;
 
 pub mod config;
 pub mod context;
+pub mod election;
 pub mod redact;
 pub mod report;
 pub mod rules;
@@ -36,6 +38,7 @@ pub mod daemon;
 pub mod git;
 pub mod http;
 pub mod kube;
+pub mod leader;
 pub mod logs;
 pub mod metrics;
 pub mod progress;

@@ -8,6 +8,8 @@ use std::io;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
+use crate::cycle::Takeover;
+use crate::leader::Leadership;
 use crate::report::{Event, Observer, Outcome, ServiceReport, ServiceState};
 
 /// Form of a log line.
@@ -54,6 +56,25 @@ pub fn install(format: Format, level: Level) {
     };
 }
 
+/// Logs how this process stands among others.
+pub fn leadership(leadership: &Leadership) {
+    match leadership {
+        Leadership::Standby { holder, error: None } => {
+            let holder = holder.as_deref().unwrap_or_default();
+            tracing::info!(holder, "stands by");
+        }
+        Leadership::Standby { holder, error: Some(error) } => {
+            let holder = holder.as_deref().unwrap_or_default();
+            tracing::warn!(holder, error, "stands by: the Lease could not be asked for");
+        }
+        Leadership::Leads { takeover: Takeover::Clean } => tracing::info!("leads"),
+        Leadership::Leads { takeover: Takeover::Forced } => {
+            tracing::info!("leads: the Lease was not given back; writes every record again, so that nobody else can");
+        }
+        Leadership::Lost { reason } => tracing::warn!(reason, "leads no longer: stopped at once"),
+    }
+}
+
 /// Logs what happens.
 pub struct Logged;
 
@@ -88,6 +109,10 @@ impl Observer for Logged {
                 }
             }
             Event::ServiceFinished { service, report } => finished(service, report),
+            Event::Held(held) => {
+                let (plan, deletions, limit) = (held.id, held.deletions, held.limit);
+                tracing::warn!(%plan, deletions, limit, "deletions are held until they are approved");
+            }
             Event::Failed(error) => {
                 tracing::error!(stage = error.stage.as_str(), error = error.message, "the cycle failed");
             }

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tokio::time::Instant;
 
 use crate::cluster::GroupKind;
-use crate::cycle::Clock;
+use crate::cycle::{Clock, Takeover};
+use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::report::{CycleResult, Event, Observer, Outcome, Report, ServiceState, Trigger};
 
@@ -47,6 +49,9 @@ pub struct Metrics {
     failed: IntCounterVec,
     held: IntGauge,
     orphans: IntGauge,
+    leader: IntGauge,
+    terms: IntCounterVec,
+    terms_lost: IntCounter,
     kubernetes_seconds: HistogramVec,
     /// Since when each service is not settled, in seconds since 1970.
     unsettled: Mutex<BTreeMap<String, f64>>,
@@ -125,6 +130,14 @@ impl Metrics {
             failed: make.counters("failed_objects_total", "Objects on which something failed.", &["kind"]),
             held: make.int_gauge("prune_held_objects", "Deletions that wait for approval."),
             orphans: make.int_gauge("orphan_objects", "Objects with our owner label that no record holds."),
+            leader: make.int_gauge("leader", "1 while this process leads, 0 while it stands by."),
+            terms: make.counters(
+                "leader_terms_total",
+                "Times that this process became leader; clean: the one before had given the Lease back.",
+                &["takeover"],
+            ),
+            terms_lost: make
+                .counter("leader_terms_lost_total", "Times that this process lost the Lease and stopped at once."),
             kubernetes_seconds: make.histograms(
                 "kubernetes_request_duration_seconds",
                 "Duration of requests to the Kubernetes API until the head of the answer; code 0: no answer.",
@@ -149,6 +162,32 @@ impl Metrics {
     /// Notes a sign of life of the loop.
     pub fn beat(&self) {
         self.heartbeat.set(self.now());
+    }
+
+    /// Notes how this process stands. What a leader knew of services is no longer told once it stands by: another one tells it.
+    pub fn leadership(&self, leadership: &Leadership) {
+        let leads = matches!(leadership, Leadership::Leads { .. });
+        self.leader.set(i64::from(leads));
+        match leadership {
+            Leadership::Leads { takeover } => {
+                let takeover = if *takeover == Takeover::Clean { "clean" } else { "forced" };
+                self.terms.with_label_values(&[takeover]).inc();
+            }
+            Leadership::Lost { .. } => {
+                self.terms_lost.inc();
+                for vector in
+                    [&self.service_state, &self.service_failures, &self.service_withheld, &self.inventory_bytes]
+                {
+                    vector.reset();
+                }
+                self.service_unsettled.reset();
+                self.revision.reset();
+                self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.held.set(0);
+                self.orphans.set(0);
+            }
+            Leadership::Standby { .. } => {}
+        }
     }
 
     /// Notes a request to the Kubernetes API, answered with an HTTP status; 0: not answered.
@@ -349,6 +388,10 @@ impl Maker<'_> {
 
     fn int_gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help))
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {

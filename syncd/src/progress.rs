@@ -64,6 +64,8 @@ impl<W: Write + Send> Observer for Progress<W> {
                 vec![ended(service, report)]
             }
             Event::Failed(error) => vec![format!("{}: {}", error.stage.as_str(), clean(&error.message))],
+            // The report's own text says it with what to do about it.
+            Event::Held(_) => return,
             Event::Revision { .. } | Event::Planned { .. } | Event::Object { .. } => return,
         };
         // Whoever closed our output wants no more of it.

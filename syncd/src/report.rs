@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use manifest::{Hash, ObjectRef};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::repo::{CommitInfo, Revision};
 
@@ -337,7 +337,8 @@ impl Outcome {
 }
 
 /// Deletions that are more than the fuse lets through.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HeldDeletions {
     /// What an approval must name: a hash over exactly these deletions.
     pub id: Hash,
@@ -439,6 +440,8 @@ pub enum Event {
         /// How it stands.
         report: ServiceReport,
     },
+    /// Deletions are held, for the first time or other ones than before.
+    Held(HeldDeletions),
     /// Something went wrong outside of single services.
     Failed(CycleError),
 }

@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::StreamExt;
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, ClusterError, ErrorClass, LABEL_ENVIRONMENT, LABEL_SERVICE, StateObject};
 use crate::repo::Revision;
+use crate::report::HeldDeletions;
 
 /// The format that this version reads and writes. Another format is another version's and is left alone.
 pub const FORMAT: u32 = 1;
@@ -39,6 +41,8 @@ pub struct Record {
     pub prune_off: bool,
     /// The last results, newest first; at most [`RESULTS_MAX`].
     pub results: Vec<Finished>,
+    /// [`Root::epoch`] of the leader that wrote it.
+    pub epoch: u64,
 }
 
 /// One object of a record.
@@ -139,7 +143,10 @@ pub struct Root {
     /// Whether a full sync is under way.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full_sync_open: bool,
-    /// Counts leaders.
+    /// Deletions that wait for approval, as last planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldDeletions>,
+    /// Counts leaders: whoever takes over writes a higher one before anything else, so that nobody before can write any more.
     #[serde(default)]
     pub epoch: u64,
 }
@@ -256,6 +263,12 @@ impl State {
         }
     }
 
+    /// Returns the highest epoch in which something was recorded; 0 where nothing ever was.
+    pub fn epoch(&self) -> u64 {
+        let root = self.root.as_ref().map_or(0, |stored| stored.root.epoch);
+        self.records().map(|(_, record)| record.epoch).fold(root, u64::max)
+    }
+
     /// Returns all readable records by service.
     pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
         self.services.iter().filter_map(|(service, reading)| match reading {
@@ -309,14 +322,16 @@ struct File {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     results: Vec<Finished>,
     #[serde(default, skip_serializing_if = "is_zero")]
+    epoch: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
     generation: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     parts: Vec<PartRef>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_zero(generation: &u64) -> bool {
-    *generation == 0
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -385,6 +400,7 @@ fn encode(environment: &str, service: &str, record: &Record, generation: u64, by
         prune_off: record.prune_off,
         held: entries,
         results: record.results.clone(),
+        epoch: record.epoch,
         generation: 0,
         parts: Vec::new(),
     };
@@ -509,8 +525,8 @@ fn decode_record(
     if held.len() != count {
         return Err("it holds an object twice".to_owned());
     }
-    let File { settled, intent, condition, rolled_back, prune_off, results, .. } = file;
-    let record = Record { held, settled, intent, condition, rolled_back, prune_off, results };
+    let File { settled, intent, condition, rolled_back, prune_off, results, epoch, .. } = file;
+    let record = Record { held, settled, intent, condition, rolled_back, prune_off, results, epoch };
     let resource_version = object.resource_version.clone().unwrap_or_default();
     let prefix = format!("{}.", object.name);
     let seen = parts.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok()).max();
@@ -633,6 +649,45 @@ pub async fn write_root<C: Cluster>(
     Ok(StoredRoot { root, resource_version })
 }
 
+/// Begins a new epoch, so that nobody who read the state before can write it any more. Where the one before may still be acting
+/// (`cleanly` is false), every record is written again: its compare-and-set then fails for all of them.
+///
+/// # Errors
+/// Some of it may have been written: read again, then take over again.
+pub async fn take_over<C: Cluster>(
+    cluster: &C,
+    environment: &str,
+    mut state: State,
+    cleanly: bool,
+    (bytes_max, concurrency): (usize, usize),
+) -> Result<State, StateError> {
+    let epoch = state.epoch() + 1;
+    if let Some(stored) = &state.root {
+        let root = Root { epoch, ..stored.root.clone() };
+        state.root = Some(write_root(cluster, Some(stored), root).await?);
+    }
+    if cleanly {
+        return Ok(state);
+    }
+    let mut writes = Vec::new();
+    for (service, reading) in &state.services {
+        let Reading::Stored(stored) = reading else { continue };
+        let record = Record { epoch, ..stored.record.clone() };
+        writes.push(async move {
+            let written = write(cluster, environment, service, Some(stored), record, bytes_max).await;
+            written.map(|stored| (service.clone(), Reading::Stored(Box::new(stored))))
+        });
+    }
+    let mut writes = futures::stream::iter(writes).buffer_unordered(concurrency.max(1));
+    let mut written = Vec::new();
+    while let Some(one) = writes.next().await {
+        written.push(one?);
+    }
+    drop(writes);
+    state.services.extend(written);
+    Ok(state)
+}
+
 async fn put<C: Cluster>(cluster: &C, object: StateObject) -> Result<String, StateError> {
     let name = object.name.clone();
     cluster.write_state(object).await.map_err(|source| match source.class {
@@ -641,7 +696,8 @@ async fn put<C: Cluster>(cluster: &C, object: StateObject) -> Result<String, Sta
     })
 }
 
-fn labels(environment: &str, service: Option<&str>) -> BTreeMap<String, String> {
+/// Returns the labels of a ConfigMap of the state.
+pub fn labels(environment: &str, service: Option<&str>) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::from([
         (LABEL_MANAGED_BY.to_owned(), "syncd".to_owned()),
         (LABEL_ENVIRONMENT.to_owned(), environment.to_owned()),

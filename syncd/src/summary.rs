@@ -94,7 +94,7 @@ fn troubles(report: &Report) -> Vec<String> {
     }
     if let Some(held) = &report.held {
         troubles.push(format!(
-            "held: {} deletions, {} are let through unasked; plan {}",
+            "held: {} deletions, {} are let through unasked; to let exactly these through: syncd approve {}",
             held.deletions, held.limit, held.id
         ));
     }
@@ -266,7 +266,7 @@ mod tests {
           log before: starting
           log: starting
           log: no  [31mdatabase
-        held: 17 deletions, 10 are let through unasked; plan 29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac
+        held: 17 deletions, 10 are let through unasked; to let exactly these through: syncd approve 29fde71e3ef298312227db745efc78ceb1c4e97c3a45f8e1f3f8680fa8a8f9ac
         objects that carry our label, but are in no record: 1
         ");
     }

@@ -8,10 +8,13 @@ mod git_repository;
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use manifest::index::{Entry, Sync};
-use manifest::{Hash, Index, yaml};
+use manifest::{Hash, Index, ObjectRef, yaml};
 use serde_json::{Value, json};
+use syncd::cluster::{Apply, Cluster, Leases};
+use syncd::kube::{Connection, KubeCluster, Timeouts};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
@@ -51,6 +54,7 @@ impl Daemon {
             .env("SYNCD_REPOSITORY", repository.url())
             .env("SYNCD_KUBECONFIG", kubeconfig);
         command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
+        command.env("SYNCD_LEASE_DURATION", LEASE);
         let mut child = command.arg("run").kill_on_drop(true).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut daemon = Daemon { child, log, address: String::new(), client: reqwest::Client::new() };
@@ -72,6 +76,19 @@ impl Daemon {
         panic!("the log ended:\n{}", seen.join("\n"));
     }
 
+    async fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    }
+
+    async fn synced(&mut self) {
+        self.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
+    }
+
+    async fn says(&mut self, message: &str) {
+        self.line(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).await;
+    }
+
     async fn get(&self, path: &str) -> (u16, String) {
         let response = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
@@ -88,6 +105,9 @@ impl Daemon {
         panic!("{path} never showed what it should");
     }
 }
+
+/// Shorter than in production, and long enough for a machine that is busy with other tests.
+const LEASE: &str = "5s";
 
 /// A poll comes every 20 ms, and an answer takes longer than a hundredth of that.
 const PAGE_TRIES_MAX: usize = 100_000;
@@ -144,7 +164,8 @@ async fn it_starts_syncs_follows_rests_and_stops() {
     sandbox.take_requests();
     let now = polls(&daemon.get("/metrics").await.1);
     daemon.page("/metrics", |text| polls(text) > now + 3.0).await;
-    let asked: Vec<String> = sandbox.take_requests().iter().map(ToString::to_string).collect();
+    let mut asked: Vec<String> = sandbox.take_requests().iter().map(ToString::to_string).collect();
+    asked.retain(|request| !request.contains("/leases/"));
     assert_eq!(asked, Vec::<String>::new());
 
     let second = commit(&repository, "two");
@@ -155,9 +176,97 @@ async fn it_starts_syncs_follows_rests_and_stops() {
     assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "created")), 1.0);
     assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "configured")), 1.0);
 
-    let process = daemon.child.id().unwrap().to_string();
-    assert!(Command::new("sh").args(["-c", &format!("kill -TERM {process}")]).status().await.unwrap().success());
+    daemon.signal("TERM").await;
     daemon.line(|line| line["message"] == "syncd stopped").await;
     assert_eq!(daemon.child.wait().await.unwrap().code(), Some(0));
     server.stop().await;
+}
+
+/// Reads what the object of the service says.
+async fn key(kube: &KubeCluster) -> Option<Value> {
+    let found = kube.get(&object("ConfigMap", "shop", "a")).await.unwrap();
+    found.map(|map| map["data"]["key"].clone())
+}
+
+fn object(kind: &str, namespace: &str, name: &str) -> ObjectRef {
+    let [kind, namespace, name] = [kind, namespace, name].map(str::to_owned);
+    ObjectRef { group: String::new(), kind, namespace, name }
+}
+
+/// Two processes: the leader is stopped, goes on too late, and leads again when the other one is asked to stop.
+async fn two(kubeconfig: &str) {
+    let repository = Repository::new();
+    commit(&repository, "one");
+    let connection = Connection { kubeconfig: Some(kubeconfig.into()), context: None };
+    let kube = KubeCluster::connect(&connection, "syncd", Timeouts::default(), Arc::new(|_| {})).await.unwrap();
+    for name in ["shop", "syncd"] {
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let id = object("Namespace", "", name);
+        kube.apply(Apply { id, api_version: "v1".to_owned(), body, uid: None, dry_run: false }).await.unwrap();
+    }
+    let mut a = Daemon::start(&repository, kubeconfig).await;
+    a.says("leads").await;
+    a.synced().await;
+    let mut b = Daemon::start(&repository, kubeconfig).await;
+    b.says("stands by").await;
+    b.page("/readyz", |text| text == "ok\n").await;
+    assert!(b.get("/metrics").await.1.contains("syncd_leader{environment=\"staging\"} 0"));
+
+    a.signal("STOP").await;
+    commit(&repository, "two");
+    b.says("leads: the Lease was not given back").await;
+    b.synced().await;
+    assert_eq!(key(&kube).await, Some(json!("two")));
+
+    commit(&repository, "three");
+    b.synced().await;
+    a.signal("CONT").await;
+    a.says("leads no longer").await;
+    a.says("stands by").await;
+    assert_eq!(key(&kube).await, Some(json!("three")), "who goes on too late changes nothing");
+    assert!(a.get("/metrics").await.1.contains("syncd_leader{environment=\"staging\"} 0"));
+    let lease = kube.read_lease("syncd-staging").await.unwrap().unwrap();
+    assert_eq!(lease.transitions, 1);
+
+    b.signal("TERM").await;
+    b.says("syncd stopped").await;
+    assert_eq!(b.child.wait().await.unwrap().code(), Some(0));
+    commit(&repository, "four");
+    a.says("leads").await;
+    a.synced().await;
+    assert_eq!(key(&kube).await, Some(json!("four")));
+    let root = kube.get(&object("ConfigMap", "syncd", "syncd-staging")).await.unwrap().unwrap();
+    let root: Value = serde_json::from_str(root["data"]["root.json"].as_str().unwrap()).unwrap();
+    assert_eq!(root["epoch"], 3, "each leader has its own");
+
+    a.child.kill().await.unwrap();
+    commit(&repository, "five");
+    let mut c = Daemon::start(&repository, kubeconfig).await;
+    c.says("stands by").await;
+    c.says("leads: the Lease was not given back").await;
+    c.synced().await;
+    assert_eq!(key(&kube).await, Some(json!("five")));
+    c.signal("TERM").await;
+    c.child.wait().await.unwrap();
+    let lease = kube.read_lease("syncd-staging").await.unwrap().unwrap();
+    assert_eq!(lease.holder, "", "who stops gives it back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_one_leads() {
+    let server = sandbox::Cluster::new(sandbox::Settings::default());
+    let server = sandbox::http::serve(server, "127.0.0.1:0".parse().unwrap(), 100.0).await.unwrap();
+    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(kubeconfig.path(), server.kubeconfig()).unwrap();
+    two(kubeconfig.path().to_str().unwrap()).await;
+    server.stop().await;
+}
+
+/// The same on a real control plane: `SYNCD_TEST_KUBECONFIG`. It says that it did not run without.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_one_leads_on_a_real_control_plane() {
+    match std::env::var_os("SYNCD_TEST_KUBECONFIG") {
+        Some(kubeconfig) => two(kubeconfig.to_str().unwrap()).await,
+        None => eprintln!("NOT RUN: SYNCD_TEST_KUBECONFIG names no control plane"),
+    }
 }

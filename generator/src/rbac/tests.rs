@@ -107,7 +107,12 @@ fn what_was_there_before_may_be_deleted() {
 fn an_environment_without_objects_needs_its_state_alone() {
     assert_eq!(
         rules_of(""),
-        ["Role.rbac.authorization.k8s.io syncd/syncd-prod-state /configmaps  create,delete,list,update",]
+        [
+            "Role.rbac.authorization.k8s.io syncd/syncd-prod-state /configmaps  create,delete,get,list,update",
+            "Role.rbac.authorization.k8s.io syncd/syncd-prod-state /events  create",
+            "Role.rbac.authorization.k8s.io syncd/syncd-prod-state coordination.k8s.io/leases  create",
+            "Role.rbac.authorization.k8s.io syncd/syncd-prod-state coordination.k8s.io/leases syncd-prod get,update",
+        ]
     );
     let wrong = derive(&[(&tree(""), "on the disk")], &Subject { environment: "prd", ..SUBJECT }).expect_err("unknown");
     assert!(wrong.iter().any(|one| one.hint.as_deref() == Some("did you mean `prod`?")), "{wrong:?}");

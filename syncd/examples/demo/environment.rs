@@ -151,6 +151,9 @@ impl Observer for Progress {
                     println!("  {name:<10}  {service}: {state}, {applied} applied, {deleted} deleted, {seconds:.1} s");
                 }
             }
+            Event::Held(held) => {
+                println!("  {name:<10}  {} deletions are held: plan {}", held.deletions, held.id.short());
+            }
             Event::Failed(error) => println!("  {name:<10}  {}", error.message),
             Event::Revision { .. } | Event::Planned { .. } | Event::ServiceStarted { .. } => {}
         }

@@ -4,6 +4,7 @@
 //! remembered of the state is what is stored; when that is not certain, nothing is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use manifest::{Hash, ObjectRef};
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use crate::config::Retry;
 use crate::desired::Source;
 use crate::execute::{After, Done, Pause};
-use crate::plan::{Plan, Selection};
+use crate::plan::{Plan, Selection, ServicePlan, Withheld};
 use crate::report::{HeldDeletions, ServiceReport, ServiceState};
 use crate::state::{Reading, State};
 
@@ -36,9 +37,27 @@ pub struct Memory {
     pub(super) planned_index: Option<Hash>,
     /// Deletions that wait for approval.
     pub(super) held: Option<HeldDeletions>,
+    /// Services of which deletions wait for approval: they are planned for together, or the fuse would count each alone.
+    held_services: BTreeSet<String>,
     /// Objects that belong to nobody, as last seen.
     pub(super) orphans: Vec<ObjectRef>,
+    /// That the state is to be taken over from another leader before anything is done.
+    pub(super) takeover: Option<Takeover>,
+    /// When to look again at what another leader may have done at the very end of its time.
+    second_look: Option<Instant>,
 }
+
+/// How the state comes from one leader to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// The one before said that it has stopped, or there was none.
+    Clean,
+    /// The one before fell silent: it may be paused or cut off, and believe that it still leads.
+    Forced,
+}
+
+/// How long a request that another leader sent may be under way: the API server gives up a request after a minute.
+const LATE_REQUESTS: Duration = Duration::from_secs(60);
 
 /// A service that failed and waits for its next try.
 #[derive(Debug)]
@@ -52,6 +71,22 @@ struct Rest {
 }
 
 impl Memory {
+    /// Returns the memory of a leader that begins: empty, and the state is to be taken over.
+    pub fn of_new_leader(takeover: Takeover) -> Self {
+        Memory { takeover: Some(takeover), ..Memory::default() }
+    }
+
+    /// Notes that the state was taken over.
+    pub(super) fn took_over(&mut self, takeover: Takeover) {
+        self.takeover = None;
+        self.second_look = (takeover == Takeover::Forced).then(|| Instant::now() + LATE_REQUESTS);
+    }
+
+    /// Tells, once, that it is time for the second look.
+    pub(super) fn takes_second_look(&mut self) -> bool {
+        self.second_look.take_if(|at| *at <= Instant::now()).is_some()
+    }
+
     /// Returns the services that failed and are not due yet.
     pub(super) fn resting(&self, source: &Source, full: bool) -> BTreeSet<String> {
         let now = Instant::now();
@@ -60,6 +95,16 @@ impl Memory {
             !full && now < rest.until && rest.content == content && rest.index.is_none_or(|index| index == source.root)
         };
         self.rests.iter().filter(|(name, rest)| rests(name, rest)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Ends the rest of all services whose deletions are held.
+    pub(super) fn wake_held(&mut self) {
+        self.rests.retain(|name, _| !self.held_services.contains(name));
+    }
+
+    /// Tells whether a service of which deletions are held would be left out of a plan for others.
+    pub(super) fn leaves_out_held(&self, selection: &Selection) -> bool {
+        !selection.act.is_empty() && selection.resting.iter().any(|name| self.held_services.contains(name))
     }
 
     /// Forgets the failures of services that need nothing any more: a lost answer may have been a good one.
@@ -108,6 +153,9 @@ impl Memory {
     /// Takes over what a plan says of the environment as a whole.
     pub(super) fn note_plan(&mut self, plan: &Plan, full: bool) {
         self.held.clone_from(&plan.held);
+        let is_held = |service: &ServicePlan| service.withheld.iter().any(|kept| kept.withheld == Withheld::Fuse);
+        let held = plan.services.iter().filter(|(_, service)| is_held(service));
+        self.held_services = held.map(|(name, _)| name.clone()).collect();
         if full || plan.trigger == crate::report::Trigger::Start {
             self.orphans.clone_from(&plan.orphans);
         }
@@ -148,8 +196,6 @@ fn at_rest(report: ServiceReport) -> ServiceReport {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

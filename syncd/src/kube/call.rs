@@ -12,6 +12,7 @@ use http::header::RETRY_AFTER;
 
 use super::error::{self, Subject};
 use crate::cluster::ClusterError;
+use crate::election::Fence;
 
 /// Attempts at one request, the first included.
 const ATTEMPTS_MAX: u32 = 5;
@@ -51,11 +52,17 @@ pub(super) struct Reply {
 pub(super) struct Caller {
     client: Client,
     timeouts: Timeouts,
+    fence: Fence,
 }
 
 impl Caller {
     pub fn new(client: Client, timeouts: Timeouts) -> Self {
-        Caller { client, timeouts }
+        Caller { client, timeouts, fence: Fence::none() }
+    }
+
+    /// Returns one that changes something only while the fence is open.
+    pub fn fenced(&self, fence: Fence) -> Self {
+        Caller { fence, ..self.clone() }
     }
 
     pub fn client(&self) -> &Client {
@@ -93,6 +100,10 @@ impl Caller {
         request: http::Request<Vec<u8>>,
         subject: &Subject<'_>,
     ) -> Result<(Reply, Option<Duration>), ClusterError> {
+        // The last thing before it is sent: a process that was paused before this line sends nothing.
+        if subject.writes && !self.fence.is_open() {
+            return Err(error::from_fence());
+        }
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
             let code = response.status().as_u16();

@@ -77,6 +77,12 @@ pub(super) fn from_timeout(limit: Duration, subject: &Subject<'_>) -> ClusterErr
     ClusterError { class: subject.unanswered(), code: 0, message }
 }
 
+/// Describes a request that was not sent, because another process may act by now.
+pub(super) fn from_fence() -> ClusterError {
+    let message = "not sent: this syncd does not lead any more".to_owned();
+    ClusterError { class: ErrorClass::Transient, code: 0, message }
+}
+
 /// Describes a successful reply that cannot be read.
 pub(super) fn from_unreadable(code: u16, subject: &Subject<'_>) -> ClusterError {
     let message = "the API server sent an answer that is not the object that was asked for".to_owned();

@@ -3,7 +3,7 @@
 //! - `connect`: where it is, who we are, what is told about every request
 //! - `call`: one request with its limits and repeats; `error`: what a failure means
 //! - `discovery`: which kinds are served, and where
-//! - `watch`, `state`: watches; `syncd`'s own ConfigMaps
+//! - `watch`, `state`, `lease`: watches; `syncd`'s own ConfigMaps, and its Lease
 //!
 //! Translates, decides nothing. Bodies are sent and read as JSON values, not through typed objects, which would drop fields they do not
 //! know. Every apply asks for strict field validation: a field that the API does not know is an error of the manifest and never silently
@@ -14,6 +14,7 @@ mod call;
 mod connect;
 mod discovery;
 mod error;
+mod lease;
 mod state;
 mod watch;
 
@@ -33,12 +34,14 @@ pub use self::connect::{ConnectError, Connection, OnRequest, RequestFact};
 use self::call::{Caller, Reply};
 use self::discovery::{Catalogue, Lookup, Served};
 use self::error::Subject;
+use self::lease::LeaseStore;
 use self::state::StateStore;
 use self::watch::Which;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
-    LABEL_SERVICE, LogTail, Observed, StateObject, WatchEvent,
+    LABEL_SERVICE, Lease, Leases, LogTail, Observed, StateObject, WatchEvent,
 };
+use crate::election::Fence;
 
 /// Objects a page of a list.
 const PAGE_OBJECTS: u32 = 500;
@@ -53,6 +56,7 @@ pub struct KubeCluster {
     caller: Caller,
     catalogue: Catalogue,
     state: StateStore,
+    leases: LeaseStore,
 }
 
 impl KubeCluster {
@@ -74,7 +78,14 @@ impl KubeCluster {
     pub fn new(client: Client, namespace: &str, timeouts: Timeouts) -> Self {
         let caller = Caller::new(client, timeouts);
         let state = StateStore::new(caller.clone(), namespace.to_owned());
-        KubeCluster { caller, catalogue: Catalogue::default(), state }
+        let leases = LeaseStore::new(caller.clone(), namespace.to_owned());
+        KubeCluster { caller, catalogue: Catalogue::default(), state, leases }
+    }
+
+    /// Lets through what changes something only while `fence` is open; but for the Lease, which opens it.
+    pub fn fenced(self, fence: &Fence) -> Self {
+        let (caller, state) = (self.caller.fenced(fence.clone()), self.state.fenced(fence));
+        KubeCluster { caller, state, ..self }
     }
 
     /// Finds how a kind is served: in `version`, or in the version that the server prefers.
@@ -304,6 +315,16 @@ impl Cluster for KubeCluster {
 
     async fn delete_state(&self, name: &str, resource_version: &str) -> Result<(), ClusterError> {
         self.state.delete(name, resource_version).await
+    }
+}
+
+impl Leases for KubeCluster {
+    async fn read_lease(&self, name: &str) -> Result<Option<Lease>, ClusterError> {
+        self.leases.read(name).await
+    }
+
+    async fn write_lease(&self, lease: Lease) -> Result<String, ClusterError> {
+        self.leases.write(lease).await
     }
 }
 

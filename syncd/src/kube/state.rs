@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::call::Caller;
 use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, FIELD_MANAGER, GroupKind, StateObject};
+use crate::election::Fence;
 
 /// Objects a page: each may have a quarter of a MiB.
 const PAGE_OBJECTS: u32 = 50;
@@ -27,6 +28,11 @@ pub(super) struct StateStore {
 impl StateStore {
     pub fn new(caller: Caller, namespace: String) -> Self {
         StateStore { caller, namespace, kind: GroupKind { group: String::new(), kind: "ConfigMap".to_owned() } }
+    }
+
+    /// Returns one that writes only while the fence is open.
+    pub fn fenced(&self, fence: &Fence) -> Self {
+        StateStore { caller: self.caller.fenced(fence.clone()), ..self.clone() }
     }
 
     fn request(&self) -> Request {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
@@ -9,12 +10,15 @@ use manifest::object::group_of;
 use sandbox::{EventKind, Request, Response};
 use serde_json::{Value, json};
 use syncd::cluster::{
-    Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, LogTail, Observed,
-    StateObject, WatchEvent,
+    Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, Lease, Leases,
+    LogTail, Observed, StateObject, WatchEvent,
 };
+use syncd::election::Fence;
 use syncd::live::observed;
 use tokio::sync::Notify;
 
+/// How long the real client waits for an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The namespace of `syncd`'s own state.
 pub const HOME: &str = "syncd";
 
@@ -40,6 +44,10 @@ pub struct TestCluster {
     pub model: sandbox::Cluster,
     calls: Mutex<Calls>,
     pub crashed: Notify,
+    /// What requests that change something pass, as at the real edge.
+    pub fence: Fence,
+    /// Requests that begin with one of these never arrive, and nobody answers.
+    cut: Mutex<Vec<&'static str>>,
 }
 
 #[derive(Default)]
@@ -51,14 +59,33 @@ struct Calls {
     denied: BTreeSet<String>,
     /// Called after every call that was carried out.
     check: Option<Check>,
+    /// Called before every call is carried out, with its number.
+    before: Option<Before>,
 }
+
+type Before = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Is told the call that was carried out; panics if the world is not as it must be at every moment.
 type Check = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl TestCluster {
     pub fn new(model: sandbox::Cluster) -> Self {
-        TestCluster { model, calls: Mutex::default(), crashed: Notify::new() }
+        TestCluster {
+            model,
+            calls: Mutex::default(),
+            crashed: Notify::new(),
+            fence: Fence::none(),
+            cut: Mutex::default(),
+        }
+    }
+
+    /// Loses all requests that begin with one of these, from now on.
+    pub fn cut(&self, requests: &[&'static str]) {
+        *self.cut.lock().expect("nobody panics while holding it") = requests.to_vec();
+    }
+
+    fn is_cut(&self, what: &str) -> bool {
+        self.cut.lock().expect("nobody panics while holding it").iter().any(|begin| what.starts_with(begin))
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -99,6 +126,11 @@ impl TestCluster {
         self.calls().check = Some(Arc::new(check));
     }
 
+    /// Sets what happens before every call, which is told by its number.
+    pub fn before(&self, before: impl Fn(usize) + Send + Sync + 'static) {
+        self.calls().before = Some(Arc::new(before));
+    }
+
     /// Makes a call: logs it, lets it go wrong as planned.
     async fn call<T>(&self, what: String, answer: impl FnOnce() -> Result<T, ClusterError>) -> Result<T, ClusterError> {
         let (fault, check) = {
@@ -107,10 +139,19 @@ impl TestCluster {
             calls.count += 1;
             calls.log.push(what.clone());
             let denied = calls.denied.contains(&what).then_some(Fault::Denied);
+            calls.before.iter().for_each(|before| before(number));
             (calls.faults.get(&number).copied().or(denied), calls.check.clone())
         };
         // A real request takes a moment: others come in between.
         tokio::task::yield_now().await;
+        if self.is_cut(&what) {
+            tokio::time::sleep(CLIENT_TIMEOUT).await;
+            return Err(error(ErrorClass::Ambiguous, 0, "the API server did not answer"));
+        }
+        let changes = ["apply ", "delete ", "write ", "event"].iter().any(|begin| what.starts_with(begin));
+        if changes && !self.fence.is_open() {
+            return Err(error(ErrorClass::Transient, 0, "not sent"));
+        }
         let checked = |answer| {
             check.iter().for_each(|check| check(&what));
             answer
@@ -381,6 +422,54 @@ impl Cluster for TestCluster {
             self.ask(&Request { body, ..Request::delete(&Self::config_map(name)) }).map(drop)
         })
         .await
+    }
+}
+
+impl Leases for TestCluster {
+    async fn read_lease(&self, name: &str) -> Result<Option<Lease>, ClusterError> {
+        self.call("get lease".to_owned(), || {
+            let found = self.model.object("coordination.k8s.io", "Lease", HOME, name);
+            Ok(found.map(|value| lease_of(name, &value)))
+        })
+        .await
+    }
+
+    async fn write_lease(&self, lease: Lease) -> Result<String, ClusterError> {
+        self.call("put lease".to_owned(), || {
+            let mut body = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": lease.name, "namespace": HOME},
+                "spec": {
+                    "holderIdentity": lease.holder, "leaseDurationSeconds": lease.duration.as_secs(),
+                    "leaseTransitions": lease.transitions,
+                    "acquireTime": lease.acquired_at, "renewTime": lease.renewed_at,
+                },
+            });
+            let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases");
+            let request = match &lease.resource_version {
+                None => Request::create(&collection, body),
+                Some(version) => {
+                    body["metadata"]["resourceVersion"] = json!(version);
+                    Request::update(&format!("{collection}/{}", lease.name), body)
+                }
+            };
+            Ok(observed(&self.ask(&request)?).resource_version)
+        })
+        .await
+    }
+}
+
+fn lease_of(name: &str, value: &Value) -> Lease {
+    let text = |name: &str| value["spec"][name].as_str().unwrap_or_default().to_owned();
+    let number = |name: &str| value["spec"][name].as_u64().unwrap_or(0);
+    Lease {
+        name: name.to_owned(),
+        holder: text("holderIdentity"),
+        duration: Duration::from_secs(number("leaseDurationSeconds")),
+        transitions: u32::try_from(number("leaseTransitions")).expect("few"),
+        acquired_at: text("acquireTime"),
+        renewed_at: text("renewTime"),
+        resource_version: value["metadata"]["resourceVersion"].as_str().map(str::to_owned),
     }
 }
 

@@ -57,7 +57,7 @@ fn world() -> World {
 }
 
 /// Returns the objects with our label that no record holds, but the stray one that never was ours.
-fn unrecorded(model: &sandbox::Cluster) -> Vec<String> {
+pub fn unrecorded(model: &sandbox::Cluster) -> Vec<String> {
     let state = state(model);
     let broken = state.services.iter().filter(|(_, reading)| matches!(reading, Reading::Unreadable { .. }));
     let broken: Vec<String> = broken.map(|(name, reading)| format!("record of {name}: {reading:?}")).collect();

@@ -3,6 +3,8 @@
 mod cluster;
 mod crash;
 mod faults;
+mod guards;
+mod leader;
 mod order;
 mod records;
 mod repo;

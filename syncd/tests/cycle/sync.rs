@@ -388,6 +388,7 @@ async fn what_happens_is_told_while_it_happens() {
         Event::Object { object, .. } => format!("{} {}", object.outcome.as_str(), object.object),
         Event::Waiting { waiting_for, .. } => format!("waiting for {}", waiting_for[0].object),
         Event::ServiceFinished { report, .. } => report.state.as_str().to_owned(),
+        Event::Held(held) => format!("held: {} deletions", held.deletions),
         Event::Failed(error) => format!("failed: {}", error.message),
     };
     let mut events: Vec<String> = world.events.take().iter().map(words).collect();
