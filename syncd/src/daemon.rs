@@ -97,23 +97,36 @@ pub async fn run<W: Work, T: Tip>(
     while !is_stopped(&stop) {
         let id = next_id();
         listener.beat();
-        let report = one_cycle(work, tip, pace, listener, id, &mut stop).await;
+        let asked = Mutex::new(Instant::now());
+        let report = one_cycle(work, &Asked { tip, last: &asked }, pace, listener, id, &mut stop).await;
         // A revision that is refused was read: its mending is a commit like any other, and not to be noticed late.
         let blind = report.errors.iter().any(|error| !matches!(error.stage, Stage::Revision | Stage::Index));
         failures = if blind { failures.saturating_add(1) } else { 0 };
         listener.report(&report);
         listener.beat();
+        if report.result == CycleResult::Superseded && !is_stopped(&stop) {
+            // What superseded it is known to be there.
+            continue;
+        }
+        // Polls are an interval apart, however long the cycle between them took; while nothing can be read, the pause is a whole one.
+        let since = if failures == 0 { *asked.lock().unwrap_or_else(PoisonError::into_inner) } else { Instant::now() };
         tokio::select! {
-            () = sleep(pace.pause(failures, share(id))) => {}
+            () = sleep_until(since + pace.pause(failures, share(id))) => {}
             () = stopped(&mut stop) => {}
         }
     }
 }
 
+/// A tip, and when it was last asked for.
+struct Asked<'a, T> {
+    tip: &'a T,
+    last: &'a Mutex<Instant>,
+}
+
 /// Runs one cycle to its end, whatever that is.
 async fn one_cycle<W: Work, T: Tip>(
     work: &mut W,
-    tip: &T,
+    tip: &Asked<'_, T>,
     pace: &Pace,
     listener: &dyn Listener,
     id: Ulid,
@@ -171,11 +184,12 @@ impl End {
     }
 }
 
-/// Ends when a newer revision is there.
-async fn moved<T: Tip>(tip: &T, pace: &Pace, id: Ulid) {
+/// Ends when a newer revision is there: after one poll interval at the latest, and never later by chance.
+async fn moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) {
     loop {
-        sleep(pace.pause(0, share(id))).await;
-        if tip.has_moved().await {
+        sleep(pace.pause(0, share(id)).min(pace.poll)).await;
+        *tip.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if tip.tip.has_moved().await {
             return;
         }
     }

@@ -9,6 +9,7 @@ mod order;
 mod records;
 mod repo;
 mod source;
+mod supersession;
 mod sync;
 mod truth;
 mod world;
