@@ -185,9 +185,12 @@ fn check_schemas(chart: &Node<'_>, values: &Map, pointer: &str, request: &Reques
                         format!("`{}`", at[1..].replace('/', "."))
                     };
                     let message = format!("{path}: {}", violation.message);
+                    let key = violation.key.map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")));
+                    let at = format!("{at}{}", key.unwrap_or_default());
                     let place = origin(request, &at).unwrap_or_else(|| Place::file(&schema.file));
                     let schema = Place::file(&schema.file);
-                    diagnostics.push(Diagnostic::error("schema", message).at(place).related(schema, "required by"));
+                    let diagnostic = Diagnostic::error("schema", message).at(place).related(schema, "required by");
+                    diagnostics.push(Diagnostic { hint: violation.hint, ..diagnostic });
                 }
             }
             Err(message) => diagnostics.push(Diagnostic::error("bad-schema", message).at(Place::file(&schema.file))),

@@ -9,6 +9,8 @@ use std::fmt;
 use boon::{CompileError, Compiler, ErrorKind, InstanceToken, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value as Json;
 
+use crate::diagnostic::suggest;
+
 /// Where the schema is said to be, for the references in it.
 const ADDRESS: &str = "file:///values.schema.json";
 
@@ -17,6 +19,8 @@ pub(super) struct Schema {
     /// Path of the file, for messages.
     pub(super) file: String,
     compiled: Result<(Schemas, SchemaIndex), String>,
+    /// What the file says, for what the library does not tell of an error.
+    document: Json,
 }
 
 /// One thing about the values that is not as the schema wants it.
@@ -26,11 +30,16 @@ pub(super) struct Violation {
     pub(super) pointer: String,
     /// What is wrong with it.
     pub(super) message: String,
+    /// The key in it that is wrong, where it is one.
+    pub(super) key: Option<String>,
+    /// What was probably meant.
+    pub(super) hint: Option<String>,
 }
 
 impl Schema {
     pub(super) fn new(file: String, content: &[u8]) -> Schema {
-        Schema { file, compiled: compile(content) }
+        let document = serde_json::from_slice(content).unwrap_or_default();
+        Schema { file, compiled: compile(content), document }
     }
 
     /// Returns everything that is wrong with the values; empty where they fit.
@@ -41,7 +50,7 @@ impl Schema {
         let (schemas, index) = self.compiled.as_ref().map_err(Clone::clone)?;
         let mut found = Vec::new();
         if let Err(error) = schemas.validate(values, *index) {
-            collect(&error, &mut found);
+            self.collect(&error, values, &mut found);
         }
         // The library keeps properties in a map of random order.
         found.sort_by(|a: &Violation, b: &Violation| (&a.pointer, &a.message).cmp(&(&b.pointer, &b.message)));
@@ -98,22 +107,141 @@ impl UrlLoader for Offline {
     }
 }
 
-/// Collects the errors that say what is wrong; those that only group others are left out.
-fn collect(error: &ValidationError<'_, '_>, found: &mut Vec<Violation>) {
-    let is_group = matches!(error.kind, ErrorKind::Schema { .. } | ErrorKind::Group | ErrorKind::Reference { .. });
-    if !is_group || error.causes.is_empty() {
-        let pointer = error.instance_location.tokens.iter().fold(String::new(), |mut pointer, token| {
-            pointer.push('/');
-            match token {
-                InstanceToken::Prop(name) => pointer.push_str(&name.replace('~', "~0").replace('/', "~1")),
-                InstanceToken::Item(index) => pointer.push_str(&index.to_string()),
+impl Schema {
+    /// Collects the errors that say what is wrong; those that only group others are left out.
+    fn collect(&self, error: &ValidationError<'_, '_>, values: &Json, found: &mut Vec<Violation>) {
+        let is_group = matches!(error.kind, ErrorKind::Schema { .. } | ErrorKind::Group | ErrorKind::Reference { .. });
+        if !is_group || error.causes.is_empty() {
+            let mut violation = Violation {
+                pointer: pointer(&error.instance_location.tokens),
+                message: message(&error.kind),
+                key: None,
+                hint: None,
+            };
+            match &error.kind {
+                ErrorKind::AdditionalProperties { got } => {
+                    let known: Vec<&str> = self.properties(error.schema_url);
+                    let mut names: Vec<&str> = got.iter().map(|name| &**name).collect();
+                    names.sort_unstable();
+                    let near = names.iter().map(|name| (*name, suggest(name, known.iter().copied())));
+                    let near = near.filter_map(|(name, near)| Some((name, near?)));
+                    violation.hint = match near.collect::<Vec<_>>().as_slice() {
+                        [] => None,
+                        [(_, near)] if names.len() == 1 => Some(format!("did you mean `{near}`?")),
+                        several => {
+                            let each = several.iter().map(|(name, near)| format!("`{near}` for `{name}`"));
+                            Some(format!("did you mean {}?", each.collect::<Vec<_>>().join(", ")))
+                        }
+                    };
+                    violation.key = names.first().map(|name| (*name).to_owned());
+                }
+                // The library looks at a name alone, and forgets whose it is.
+                ErrorKind::PropertyName { prop } => {
+                    let (_, fragment) = error.schema_url.split_once('#').unwrap_or_default();
+                    let mut search =
+                        Search { document: &self.document, wanted: fragment, key: prop, found: Vec::new(), steps: 0 };
+                    search.walk("", values, "", 0);
+                    violation.pointer = search.found.into_iter().next().unwrap_or_default();
+                    violation.key = Some(prop.clone());
+                    violation.hint = error.causes.iter().find_map(why_no_name);
+                }
+                _ => {}
             }
-            pointer
-        });
-        found.push(Violation { pointer, message: message(&error.kind) });
+            found.push(violation);
+        }
+        if !matches!(error.kind, ErrorKind::PropertyName { .. }) {
+            for cause in &error.causes {
+                self.collect(cause, values, found);
+            }
+        }
     }
-    for cause in &error.causes {
-        collect(cause, found);
+
+    /// Returns the names that a part of the schema knows.
+    fn properties(&self, url: &str) -> Vec<&str> {
+        let (_, fragment) = url.split_once('#').unwrap_or_default();
+        let part = self.document.pointer(fragment);
+        let names = part.and_then(|part| part.get("properties")).and_then(Json::as_object);
+        names.into_iter().flat_map(serde_json::Map::keys).map(String::as_str).collect()
+    }
+}
+
+fn pointer(tokens: &[InstanceToken<'_>]) -> String {
+    tokens.iter().fold(String::new(), |mut pointer, token| {
+        pointer.push('/');
+        match token {
+            InstanceToken::Prop(name) => pointer.push_str(&escape(name)),
+            InstanceToken::Item(index) => pointer.push_str(&index.to_string()),
+        }
+        pointer
+    })
+}
+
+fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// Says how a name has to be written.
+fn why_no_name(error: &ValidationError<'_, '_>) -> Option<String> {
+    match &error.kind {
+        ErrorKind::Pattern { want, .. } => Some(format!("a name here has to match `{want}`")),
+        ErrorKind::Enum { want } => {
+            Some(format!("the names here are {}", want.iter().map(displayed).collect::<Vec<_>>().join(", ")))
+        }
+        ErrorKind::Not => Some("this name is taken".to_owned()),
+        _ => error.causes.iter().find_map(why_no_name),
+    }
+}
+
+/// Deepest nesting of schema and values that is searched.
+const SEARCH_DEPTH_MAX: usize = 64;
+/// Parts of a schema that are searched, each for one value: alternatives of alternatives are many.
+const SEARCH_STEPS_MAX: usize = 100_000;
+
+/// Finds the values that a part of a schema is asked about.
+struct Search<'s> {
+    document: &'s Json,
+    /// JSON pointer of the part.
+    wanted: &'s str,
+    /// A key that the value has.
+    key: &'s str,
+    found: Vec<String>,
+    steps: usize,
+}
+
+impl Search<'_> {
+    fn walk(&mut self, at: &str, value: &Json, pointer: &str, depth: usize) {
+        self.steps += 1;
+        let is_near = depth < SEARCH_DEPTH_MAX && self.steps < SEARCH_STEPS_MAX;
+        let Some(schema) = self.document.pointer(at).filter(|_| is_near) else { return };
+        if at == self.wanted && value.get(self.key).is_some() && !self.found.iter().any(|found| found == pointer) {
+            self.found.push(pointer.to_owned());
+        }
+        if let Some(reference) = schema.get("$ref").and_then(Json::as_str).and_then(|text| text.strip_prefix('#')) {
+            self.walk(reference, value, pointer, depth + 1);
+        }
+        for junctor in ["allOf", "anyOf", "oneOf"] {
+            for index in 0..schema.get(junctor).and_then(Json::as_array).map_or(0, Vec::len) {
+                self.walk(&format!("{at}/{junctor}/{index}"), value, pointer, depth + 1);
+            }
+        }
+        match value {
+            Json::Object(entries) => {
+                let properties = schema.get("properties");
+                for (name, value) in entries {
+                    let name = escape(name);
+                    let is_known =
+                        properties.is_some_and(|properties| properties.pointer(&format!("/{name}")).is_some());
+                    let below = if is_known { format!("properties/{name}") } else { "additionalProperties".to_owned() };
+                    self.walk(&format!("{at}/{below}"), value, &format!("{pointer}/{name}"), depth + 1);
+                }
+            }
+            Json::Array(items) => {
+                for (index, value) in items.iter().enumerate() {
+                    self.walk(&format!("{at}/items"), value, &format!("{pointer}/{index}"), depth + 1);
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -211,6 +339,27 @@ mod tests {
             ]
         );
         assert_eq!(schema.violations(&serde_json::json!({"replicas": 1.0})).expect("a schema").len(), 1);
+    }
+
+    #[test]
+    fn a_name_is_said_with_what_has_it_and_what_was_meant() {
+        let schema = Schema::new(
+            "s".to_owned(),
+            br##"{"definitions":{"names":{"propertyNames":{"pattern":"^[a-z]+$"}}},
+                "properties":{"ports":{"additionalProperties":{"$ref":"#/definitions/names"}},
+                              "probe":{"additionalProperties":false,"properties":{"path":{}, "port":{}}}}}"##,
+        );
+        let values = serde_json::json!({"ports": {"a": {"b": 1}, "c": {"D": 1}}, "probe": {"pth": 1, "prot": 1}});
+        let found = schema.violations(&values).expect("a schema");
+        let found: Vec<(&str, Option<&str>, Option<&str>)> =
+            found.iter().map(|v| (v.pointer.as_str(), v.key.as_deref(), v.hint.as_deref())).collect();
+        assert_eq!(
+            found,
+            [
+                ("/ports/c", Some("D"), Some("a name here has to match `^[a-z]+$`")),
+                ("/probe", Some("prot"), Some("did you mean `port` for `prot`, `path` for `pth`?")),
+            ]
+        );
     }
 
     #[test]

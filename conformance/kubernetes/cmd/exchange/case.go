@@ -46,6 +46,10 @@ type request struct {
 	// Controlled marks an answer about an object that controllers write to at the same time: what they own is
 	// taken out of it (status, resourceVersion, their annotation and managedFields entries).
 	Controlled bool `json:"controlled,omitempty"`
+	// Until is the code of the answer that is waited for: the request is sent again until it comes.
+	Until int `json:"until,omitempty"`
+	// Verdict keeps of the answer only whether the request was taken, why not, and what the server warns of.
+	Verdict bool `json:"verdict,omitempty"`
 }
 
 type response struct {
@@ -53,6 +57,8 @@ type response struct {
 	// Body is the JSON answer, or the text of another one as a string. Events has the lines of a watch.
 	Body   any   `json:"body,omitempty"`
 	Events []any `json:"events,omitempty"`
+	// Warnings are the texts of the answer's Warning headers; only of a verdict.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // The longest time that a namespace of an earlier run may take to go away.
@@ -108,7 +114,7 @@ func (c *recording) play(ctx context.Context, server *server) ([]response, error
 	names := newNames()
 	answers := make([]response, 0, len(c.Steps))
 	for i, step := range c.Steps {
-		answer, err := server.send(ctx, names.unmask(step.Request))
+		answer, err := server.sendUntil(ctx, names.unmask(step.Request))
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", i+1, err)
 		}

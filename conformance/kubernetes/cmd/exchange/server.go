@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"time"
 )
 
@@ -20,9 +21,20 @@ type server struct {
 }
 
 const (
+	untilPatience  = 30 * time.Second
 	answerPatience = 20 * time.Second
 	answerBytesMax = 16 << 20
 )
+
+// sendUntil sends a request, again and again where it names the answer that is waited for.
+func (s *server) sendUntil(ctx context.Context, r request) (response, error) {
+	for deadline := time.Now().Add(untilPatience); ; time.Sleep(100 * time.Millisecond) {
+		answer, err := s.send(ctx, r)
+		if err != nil || r.Until == 0 || answer.Code == r.Until || time.Now().After(deadline) {
+			return answer, err
+		}
+	}
+}
 
 func (s *server) send(ctx context.Context, r request) (response, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerPatience)
@@ -58,7 +70,27 @@ func (s *server) send(ctx context.Context, r request) (response, error) {
 	if json.Unmarshal(raw, &result.Body) != nil {
 		result.Body = string(raw)
 	}
+	if r.Verdict {
+		return verdict(result, answer.Header), nil
+	}
 	return result, nil
+}
+
+// warningText finds the quoted text of a Warning header (RFC 9111): 299 - "text".
+var warningText = regexp.MustCompile(`^\d{3} \S+ "((?:[^"\\]|\\.)*)"`)
+
+// verdict leaves of an answer what it says about the request.
+func verdict(answer response, header http.Header) response {
+	said := response{Code: answer.Code}
+	if status, ok := answer.Body.(map[string]any); ok && answer.Code >= http.StatusBadRequest {
+		said.Body = map[string]any{"message": status["message"], "reason": status["reason"]}
+	}
+	for _, warning := range header.Values("Warning") {
+		if match := warningText.FindStringSubmatch(warning); match != nil {
+			said.Warnings = append(said.Warnings, match[1])
+		}
+	}
+	return said
 }
 
 // plain returns a body that is a JSON string as that string: so a case can hold YAML, and what is no JSON at all.
