@@ -6,11 +6,12 @@
 //! one of the words that a list of allowed words was asked for.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use serde_json::{Map as Object, Value};
 
-use super::rules::same;
+use super::rules::{Breach, same};
 use super::{Items, List, Map, Scalar, Schema, Type, TypeId, Zero};
 
 /// Deepest nesting that is looked at; servers refuse deeper ones.
@@ -33,7 +34,7 @@ const NOT_MISSED: [(&str, &str); 9] = [
 ];
 
 /// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
     /// JSON pointer of the part that is wrong; of a missing field, of the object it is missing in.
     pub pointer: String,
@@ -42,17 +43,17 @@ pub struct Problem {
 }
 
 /// What is wrong with a part of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A field that the type does not have; those it has.
     Unknown {
         /// In order of the alphabet.
         known: Vec<String>,
     },
-    /// A value of another type: `a string`, `a whole number`.
+    /// A value of another type.
     WrongType {
         /// What it has to be; what it is, the object says.
-        expected: &'static str,
+        expected: Form,
     },
     /// A text or number that is not written as it has to be.
     Malformed {
@@ -78,8 +79,50 @@ pub enum What {
         /// Index of the earlier one.
         first: usize,
     },
-    /// Anything else, said as what must be: `must be at least 1`.
-    Broken(String),
+    /// A value that is not as it is asked for.
+    Broken(Breach),
+    /// Anything else, said as what must be: `must fit exactly one of ...`.
+    Other(String),
+}
+
+/// What a value can be asked to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// See [`Scalar::String`]; also what is written in one in some way.
+    Text,
+    /// See [`Scalar::Int`].
+    Whole,
+    /// See [`Scalar::Number`].
+    Number,
+    /// See [`Scalar::Bool`].
+    Truth,
+    /// See [`Scalar::Quantity`].
+    Quantity,
+    /// See [`Scalar::IntOrString`].
+    WholeOrText,
+    /// See [`Type::List`].
+    List,
+    /// See [`Type::Map`].
+    Mapping,
+    /// See [`Type::Any`].
+    Any,
+}
+
+/// With its article: `a string`, `a whole number`.
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Form::Text => "a string",
+            Form::Whole => "a whole number",
+            Form::Number => "a number",
+            Form::Truth => "true or false",
+            Form::Quantity => "a quantity like 500m, 2 or 1Gi",
+            Form::WholeOrText => "a whole number or a string",
+            Form::List => "a list",
+            Form::Mapping => "a mapping",
+            Form::Any => "any value",
+        })
+    }
 }
 
 /// Whose rules for null and for defaults hold.
@@ -96,6 +139,23 @@ pub fn check(schema: &Schema, root: TypeId, object: &Value, origin: Origin) -> V
     let mut walk = Walk { schema, origin, found: Vec::new() };
     walk.value(root, object, &Path::Root, Presence::Asked, 0);
     walk.found
+}
+
+/// Returns how people write a JSON pointer: `spec.ports[0].port`; keys with dots or slashes in quotes.
+pub fn path(pointer: &str) -> String {
+    let mut path = String::new();
+    for step in pointer.split('/').skip(1) {
+        let key = step.replace("~1", "/").replace("~0", "~");
+        if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit()) {
+            path += &format!("[{key}]");
+        } else if key.contains(['.', '/']) {
+            path += &format!("[\"{key}\"]");
+        } else {
+            path += if path.is_empty() { "" } else { "." };
+            path += &key;
+        }
+    }
+    path
 }
 
 /// Whether missing fields are missed.
@@ -136,7 +196,7 @@ impl Walk<'_> {
 
     fn value(&mut self, of: TypeId, value: &Value, path: &Path<'_>, presence: Presence, depth: usize) {
         if depth > DEPTH_MAX {
-            return self.say(path, What::Broken("is nested too deeply".to_owned()));
+            return self.say(path, What::Other("is nested too deeply".to_owned()));
         }
         let schema = self.schema;
         let typed = schema.get(of);
@@ -274,11 +334,11 @@ impl Walk<'_> {
             if fitting == 0 {
                 self.explain(&rules.exactly_one_of, what, value, path, depth);
             } else {
-                self.say(path, What::Broken(format!("{what}, not {fitting}")));
+                self.say(path, What::Other(format!("{what}, not {fitting}")));
             }
         }
         if rules.not.is_some_and(|of| self.fits(of, value, depth)) {
-            self.say(path, What::Broken("must not be what the definition excludes".to_owned()));
+            self.say(path, What::Other("must not be what the definition excludes".to_owned()));
         }
     }
 
@@ -303,13 +363,13 @@ impl Walk<'_> {
             }
         }
         let fields = if missing.is_empty() { String::new() } else { format!(" (fields: {})", missing.join(", ")) };
-        self.say(path, What::Broken(format!("{what}{fields}")));
+        self.say(path, What::Other(format!("{what}{fields}")));
     }
 }
 
 /// Says why a leaf of this kind cannot hold a value.
 fn misfit(scalar: Scalar, value: &Value) -> Option<What> {
-    let wrong = || Some(What::WrongType { expected: scalar_name(scalar) });
+    let wrong = || Some(What::WrongType { expected: form(scalar) });
     let malformed = |fits: bool, expected| (!fits).then_some(What::Malformed { expected });
     match (scalar, value) {
         (Scalar::String, Value::String(_)) | (Scalar::Number, Value::Number(_)) | (Scalar::Bool, Value::Bool(_)) => {
@@ -386,23 +446,23 @@ pub fn quantity(text: &str) -> Option<f64> {
     Some(sign * number.parse::<f64>().ok()? * factor)
 }
 
-fn expected(of: &Type) -> &'static str {
+fn expected(of: &Type) -> Form {
     match of {
-        Type::Scalar(scalar) => scalar_name(*scalar),
-        Type::List(_) => "a list",
-        Type::Map(_) => "a mapping",
-        Type::Any => "any value",
+        Type::Scalar(scalar) => form(*scalar),
+        Type::List(_) => Form::List,
+        Type::Map(_) => Form::Mapping,
+        Type::Any => Form::Any,
     }
 }
 
-fn scalar_name(scalar: Scalar) -> &'static str {
+fn form(scalar: Scalar) -> Form {
     match scalar {
-        Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => "a string",
-        Scalar::Int | Scalar::Int32 => "a whole number",
-        Scalar::Number => "a number",
-        Scalar::Bool => "true or false",
-        Scalar::Quantity => "a quantity like 500m, 2 or 1Gi",
-        Scalar::IntOrString => "a whole number or a string",
+        Scalar::String | Scalar::Bytes | Scalar::Time | Scalar::MicroTime => Form::Text,
+        Scalar::Int | Scalar::Int32 => Form::Whole,
+        Scalar::Number => Form::Number,
+        Scalar::Bool => Form::Truth,
+        Scalar::Quantity => Form::Quantity,
+        Scalar::IntOrString => Form::WholeOrText,
     }
 }
 
@@ -443,11 +503,11 @@ mod tests {
         assert_eq!(check(json!({"a": "xy", "d": {"any": [1]}, "e": 1, "f": null})), Vec::<String>::new());
         assert_eq!(
             check(json!({"a": "yyy"})),
-            ["/spec/a Broken(\"must have at most 2 characters, not 3\")", "/spec/a Broken(\"must match `^x`\")"]
+            ["/spec/a Broken(TooMany { most: 2, found: 3, of: \"characters\" })", "/spec/a Broken(Pattern(\"^x\"))"]
         );
         assert_eq!(
             check(json!({"b": 1, "c": null})),
-            ["/spec/b Broken(\"must be more than 1\")", "/spec/c WrongType { expected: \"a string\" }"]
+            ["/spec/b Broken(LeastExclusive(1.0))", "/spec/c WrongType { expected: Text }"]
         );
         assert_eq!(
             check(json!({"a": "x", "b": 2, "c": "two"}))[0],

@@ -4,6 +4,8 @@
 //! compiled, and rules in CEL, ask for nothing. Invariant: a message names the rule, never the value, unless the rule is a list of
 //! values and the value one word.
 
+use std::fmt;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -36,6 +38,57 @@ pub struct Rules {
     pub not: Option<TypeId>,
 }
 
+/// What a value is asked for and is not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Breach {
+    /// A number below this.
+    Least(f64),
+    /// A number that is this or below.
+    LeastExclusive(f64),
+    /// A number above this.
+    Most(f64),
+    /// A number that is this or above.
+    MostExclusive(f64),
+    /// A number that is no multiple of this.
+    MultipleOf(f64),
+    /// A text, list or map with less in it than this.
+    TooFew {
+        /// What it has at least.
+        least: u64,
+        /// What it has.
+        found: u64,
+        /// `characters`, `items`, `entries`.
+        of: &'static str,
+    },
+    /// A text, list or map with more in it than this.
+    TooMany {
+        /// What it has at most.
+        most: u64,
+        /// What it has.
+        found: u64,
+        /// `characters`, `items`, `entries`.
+        of: &'static str,
+    },
+    /// A text that does not match this expression.
+    Pattern(String),
+}
+
+/// What must be: `must be at least 1`.
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Breach::Least(limit) => write!(f, "must be at least {limit}"),
+            Breach::LeastExclusive(limit) => write!(f, "must be more than {limit}"),
+            Breach::Most(limit) => write!(f, "must be at most {limit}"),
+            Breach::MostExclusive(limit) => write!(f, "must be less than {limit}"),
+            Breach::MultipleOf(factor) => write!(f, "must be a multiple of {factor}"),
+            Breach::TooFew { least, found, of } => write!(f, "must have at least {least} {of}, not {found}"),
+            Breach::TooMany { most, found, of } => write!(f, "must have at most {most} {of}, not {found}"),
+            Breach::Pattern(pattern) => write!(f, "must match `{pattern}`"),
+        }
+    }
+}
+
 /// How many there may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Range {
@@ -65,40 +118,37 @@ impl Rules {
             && self.pattern.is_none()
     }
 
-    /// Says what is wrong with a value, other than that it is not in the list: `must be at least 1`.
-    pub fn broken(&self, value: &Value) -> Vec<String> {
+    /// Says what is wrong with a value, other than that it is not in the list.
+    pub fn broken(&self, value: &Value) -> Vec<Breach> {
         let mut found = Vec::new();
         if let Some(number) = value.as_f64() {
             match self.minimum {
-                Some((limit, false)) if number < limit => found.push(format!("must be at least {limit}")),
-                Some((limit, true)) if number <= limit => found.push(format!("must be more than {limit}")),
+                Some((limit, false)) if number < limit => found.push(Breach::Least(limit)),
+                Some((limit, true)) if number <= limit => found.push(Breach::LeastExclusive(limit)),
                 _ => {}
             }
             match self.maximum {
-                Some((limit, false)) if number > limit => found.push(format!("must be at most {limit}")),
-                Some((limit, true)) if number >= limit => found.push(format!("must be less than {limit}")),
+                Some((limit, false)) if number > limit => found.push(Breach::Most(limit)),
+                Some((limit, true)) if number >= limit => found.push(Breach::MostExclusive(limit)),
                 _ => {}
             }
-            if self.multiple_of.is_some_and(|factor| factor > 0.0 && (number / factor).fract() != 0.0) {
-                found.push(format!("must be a multiple of {}", self.multiple_of.unwrap_or_default()));
-            }
+            let factor = self.multiple_of.filter(|factor| *factor > 0.0 && (number / factor).fract() != 0.0);
+            found.extend(factor.map(Breach::MultipleOf));
         }
-        let (length, what) = match value {
-            Value::String(text) => (text.chars().count(), "characters"),
-            Value::Array(items) => (items.len(), "items"),
-            Value::Object(entries) => (entries.len(), "entries"),
+        let (length, of) = match value {
+            Value::String(text) => (text.chars().count() as u64, "characters"),
+            Value::Array(items) => (items.len() as u64, "items"),
+            Value::Object(entries) => (entries.len() as u64, "entries"),
             Value::Null | Value::Bool(_) | Value::Number(_) => return found,
         };
-        if let Some(least) = self.length.least.filter(|least| (length as u64) < *least) {
-            found.push(format!("must have at least {least} {what}, not {length}"));
-        }
-        if let Some(most) = self.length.most.filter(|most| (length as u64) > *most) {
-            found.push(format!("must have at most {most} {what}, not {length}"));
-        }
+        let least = self.length.least.filter(|least| length < *least);
+        found.extend(least.map(|least| Breach::TooFew { least, found: length, of }));
+        let most = self.length.most.filter(|most| length > *most);
+        found.extend(most.map(|most| Breach::TooMany { most, found: length, of }));
         if let (Some(pattern), Value::String(text)) = (&self.pattern, value)
             && !pattern.is_match(text)
         {
-            found.push(format!("must match `{pattern}`"));
+            found.push(Breach::Pattern(pattern.to_string()));
         }
         found
     }

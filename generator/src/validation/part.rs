@@ -3,6 +3,7 @@
 //! Lets a rule walk down an object as it would index it, and name where it is only when it has something to say. Invariant: a part that
 //! is not there is null, and so has no parts.
 
+use schema::check::path;
 use serde_json::Value;
 
 use super::{End, Finding};
@@ -104,23 +105,6 @@ impl Finding {
         self.diagnostic.hint = Some(hint.into());
         self
     }
-}
-
-/// Returns how people write a JSON pointer: `spec.ports[0].port`; keys with dots or slashes in quotes.
-pub(super) fn path(pointer: &str) -> String {
-    let mut path = String::new();
-    for step in pointer.split('/').skip(1) {
-        let key = step.replace("~1", "/").replace("~0", "~");
-        if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit()) {
-            path += &format!("[{key}]");
-        } else if key.contains(['.', '/']) {
-            path += &format!("[\"{key}\"]");
-        } else {
-            path += if path.is_empty() { "" } else { "." };
-            path += &key;
-        }
-    }
-    path
 }
 
 #[cfg(test)]

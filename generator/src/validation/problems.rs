@@ -4,10 +4,9 @@
 //! is repeated, but a word that is not in the list of those there may be.
 
 use manifest::object::type_name;
-use schema::check::{Problem, What};
+use schema::check::{Form, Problem, What, path};
 use serde_json::Value;
 
-use super::part::path;
 use super::{End, Finding};
 use crate::diagnostic::{Diagnostic, suggest};
 
@@ -54,6 +53,7 @@ pub(super) fn finding(problem: Problem, object: &Value) -> Finding {
             (End::Value, Diagnostic::error("duplicate-item", message))
         }
         What::Broken(must) => (End::Value, Diagnostic::error("bad-value", format!("`{name}` {must}"))),
+        What::Other(must) => (End::Value, Diagnostic::error("bad-value", format!("`{name}` {must}"))),
     };
     Finding { pointer, end, diagnostic }
 }
@@ -75,13 +75,13 @@ fn unknown(pointer: &str, known: &[String]) -> Diagnostic {
 }
 
 /// Says what quotes in a template have to do with it.
-fn quotes(expected: &str, found: &Value) -> Option<&'static str> {
-    let is_text = matches!(expected, "a string");
-    match found {
-        Value::Number(_) | Value::Bool(_) if is_text => Some("put it in quotes: `| quote` in a template"),
-        Value::String(_) if !is_text && expected != "a list" && expected != "a mapping" => {
+fn quotes(expected: Form, found: &Value) -> Option<&'static str> {
+    match (expected, found) {
+        (Form::Text, Value::Number(_) | Value::Bool(_)) => Some("put it in quotes: `| quote` in a template"),
+        (Form::Whole | Form::Number, Value::String(_)) => {
             Some("write it without quotes; in a template `| int` makes a number of a text")
         }
+        (Form::Truth, Value::String(_)) => Some("write it without quotes"),
         _ => None,
     }
 }
