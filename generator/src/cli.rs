@@ -11,6 +11,7 @@ mod explain;
 mod hook;
 mod index;
 mod new;
+mod progress;
 mod rbac;
 mod render;
 mod repository;
@@ -152,6 +153,11 @@ impl Shared {
         }
     }
 
+    /// Tells whether someone watches standard error: a person at a terminal, not the log of a build.
+    fn shows_progress(&self) -> bool {
+        matches!(self.format, FormatName::Text | FormatName::Markdown) && io::stderr().is_terminal() && !is_build()
+    }
+
     /// Returns a path that was typed, from the root on where there is one.
     fn beside_root(&self, path: &str) -> PathBuf {
         if self.root.as_os_str() == "." { PathBuf::from(path) } else { self.root.join(path) }
@@ -182,9 +188,22 @@ impl Shared {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "says how a terminal looks, and reaches no file")]
 fn no_color() -> bool {
-    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+    is_set("NO_COLOR")
+}
+
+/// Tells whether the terminal is one that only records, or one that cannot go back in a line.
+fn is_build() -> bool {
+    is_set("CI") || variable("TERM").is_some_and(|term| term == "dumb")
+}
+
+fn is_set(name: &str) -> bool {
+    variable(name).is_some_and(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "says how a terminal looks, and reaches no file")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// Why a run did not come to an end.

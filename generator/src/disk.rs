@@ -13,16 +13,19 @@
 pub mod chart;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Read, Write};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, FileType, TryLockError};
+use std::io::{self, Read as _, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use manifest::index::ROOT;
 use rayon::prelude::*;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::source::SourceTree;
+use crate::source::{Content, SourceTree};
 use crate::{service, settings, validation};
 
 /// Largest input file: Helm's limit for a file of a chart.
@@ -83,109 +86,244 @@ pub struct Input {
     pub diagnostics: Diagnostics,
 }
 
-/// Reads the input of the repository in `root`. What is missing is left out.
+/// Reads the input of the repository in `root`. What is missing is left out. Runs in the current rayon pool.
 ///
 /// # Errors
 /// [`DiskError::Io`] where the system refuses; what the author of the repository has to mend is in [`Input::diagnostics`].
 pub fn read(root: &Path) -> Result<Input, DiskError> {
-    let root = fs::canonicalize(root).at("open", root)?;
-    let mut walk = Walk { root: &root, input: Input::default(), bytes: 0, bytes_max: TREE_BYTES_MAX };
-    for name in [service::FOLDER, service::CHARTS, validation::FOLDER, settings::FILE] {
-        let real = root.join(name);
-        if fs::symlink_metadata(&real).is_ok() {
-            walk.entry(name, &real, 1)?;
-        }
-    }
-    Ok(walk.input)
+    read_within(root, TREE_BYTES_MAX)
 }
 
+fn read_within(root: &Path, bytes_max: u64) -> Result<Input, DiskError> {
+    let root = fs::canonicalize(root).at("open", root)?;
+    let mut found = Found::default();
+    for name in [service::FOLDER, service::CHARTS, validation::FOLDER, settings::FILE] {
+        let real = root.join(name);
+        if let Some(metadata) = lookup(&real)? {
+            found.append(Walk { root: &root }.entry(name, real, metadata.file_type(), 1)?);
+        }
+    }
+    found.files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let Found { files, mut refused } = found;
+    let Read { contents, too_large, is_whole } = contents(&files, Limits { file: FILE_BYTES_MAX, all: bytes_max })?;
+    for path in too_large {
+        let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+        let hint = "keep large files out of services/ and charts/";
+        refused.push(Diagnostic::error("too-large", message).at(Place::file(path)).hint(hint));
+    }
+    if !is_whole {
+        let message = format!("the files of the repository are larger than {} MiB together", bytes_max >> 20);
+        let hint = "keep large files out of services/ and charts/";
+        refused.push(Diagnostic::error("too-large", message).hint(hint));
+    }
+    Ok(Input { tree: contents.into_iter().collect(), diagnostics: refused.into_iter().collect() })
+}
+
+/// What was read of many files.
+struct Read {
+    contents: Vec<(String, Content)>,
+    /// Paths of those that are too large.
+    too_large: Vec<String>,
+    /// Whether there was room for all others.
+    is_whole: bool,
+}
+
+/// How many bytes are let in.
+#[derive(Clone, Copy)]
+struct Limits {
+    file: u64,
+    all: u64,
+}
+
+impl Limits {
+    const NONE: Limits = Limits { file: u64::MAX, all: u64::MAX };
+}
+
+/// Reads files. Which are left out where they are more does not depend on threads: then they are read one after
+/// the other.
+fn contents(files: &[(String, PathBuf)], limits: Limits) -> Result<Read, DiskError> {
+    let room = AtomicU64::new(limits.all);
+    let chunks = files.par_iter().fold(Chunk::default, |mut chunk, (path, real)| {
+        if chunk.stopped.is_none() {
+            chunk.read(path, real, limits.file, &room);
+        }
+        chunk
+    });
+    let chunks: Vec<Chunk> = chunks.collect();
+    if chunks.iter().any(|chunk| matches!(chunk.stopped, Some(Stopped::NoRoom))) {
+        drop(chunks);
+        let (room, mut chunk) = (AtomicU64::new(limits.all), Chunk::default());
+        for (path, real) in files {
+            chunk.read(path, real, limits.file, &room);
+            if let Some(Stopped::Failed(error)) = chunk.stopped {
+                return Err(error);
+            }
+        }
+        return Ok(Chunk::join([chunk], false));
+    }
+    let mut read = Vec::with_capacity(chunks.len());
+    for mut chunk in chunks {
+        // The first error by path, whichever came first.
+        if let Some(Stopped::Failed(error)) = chunk.stopped.take() {
+            return Err(error);
+        }
+        read.push(chunk);
+    }
+    Ok(Chunk::join(read, true))
+}
+
+/// Files that one thread has read one after the other, into one text: so many small ones are cheaper than each by itself.
+#[derive(Default)]
+struct Chunk {
+    whole: Vec<u8>,
+    parts: Vec<(String, Range<usize>)>,
+    too_large: Vec<String>,
+    stopped: Option<Stopped>,
+}
+
+/// Why a file was not read.
+enum Stopped {
+    NoRoom,
+    Failed(DiskError),
+}
+
+impl Chunk {
+    fn read(&mut self, path: &str, real: &Path, bytes_max: u64, room: &AtomicU64) {
+        let start = self.whole.len();
+        // One byte more than allowed tells a file that is too large, also one that grows meanwhile.
+        let read =
+            File::open(real).and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut self.whole));
+        let length = match read.at("read", real) {
+            Ok(length) => u64::try_from(length).expect("a length in memory fits 64 bits"),
+            Err(error) => {
+                self.stopped = Some(Stopped::Failed(error));
+                return;
+            }
+        };
+        if length > bytes_max {
+            self.whole.truncate(start);
+            self.too_large.push(path.to_owned());
+        } else if room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(length)).is_err() {
+            self.whole.truncate(start);
+            self.stopped = Some(Stopped::NoRoom);
+        } else {
+            self.parts.push((path.to_owned(), start..self.whole.len()));
+        }
+    }
+
+    fn join(chunks: impl IntoIterator<Item = Chunk>, is_whole: bool) -> Read {
+        let mut read = Read { contents: Vec::new(), too_large: Vec::new(), is_whole };
+        for mut chunk in chunks {
+            let whole = Arc::new(chunk.whole);
+            let content = |(path, part)| (path, Content::of(Arc::clone(&whole), part));
+            read.contents.extend(chunk.parts.into_iter().map(content));
+            read.too_large.append(&mut chunk.too_large);
+        }
+        read
+    }
+}
+
+/// Returns what stands in a folder.
+fn entries(folder: &Path) -> Result<Vec<(OsString, FileType)>, DiskError> {
+    let entries = fs::read_dir(folder).at("list", folder)?.map(|entry| {
+        let entry = entry.at("list", folder)?;
+        let kind = entry.file_type().at("read", &entry.path())?;
+        Ok((entry.file_name(), kind))
+    });
+    entries.collect()
+}
+
+/// Files of the input by path, each with where it really is, and what was refused. In no order.
+#[derive(Default)]
+struct Found {
+    files: Vec<(String, PathBuf)>,
+    refused: Vec<Diagnostic>,
+}
+
+impl Found {
+    fn append(&mut self, mut other: Found) {
+        self.files.append(&mut other.files);
+        self.refused.append(&mut other.refused);
+    }
+
+    fn file(path: &str, real: PathBuf) -> Found {
+        Found { files: vec![(path.to_owned(), real)], ..Found::default() }
+    }
+
+    fn refused(diagnostic: Diagnostic, path: &str) -> Found {
+        Found { refused: vec![diagnostic.at(Place::file(path))], ..Found::default() }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Walk<'r> {
     root: &'r Path,
-    input: Input,
-    bytes: u64,
-    bytes_max: u64,
 }
 
 impl Walk<'_> {
-    /// Reads what stands at `real` under the name `path`, which may differ where links were followed.
-    fn entry(&mut self, path: &str, real: &Path, depth: usize) -> Result<(), DiskError> {
-        let mut metadata = fs::symlink_metadata(real).at("read", real)?;
-        let mut real = real.to_owned();
-        if metadata.is_symlink() {
-            let Some(target) = self.follow(path, &real) else { return Ok(()) };
-            metadata = fs::symlink_metadata(&target).at("read", &target)?;
-            real = target;
+    /// Finds what stands at `real` under the name `path`, which may differ where links were followed.
+    fn entry(self, path: &str, real: PathBuf, kind: FileType, depth: usize) -> Result<Found, DiskError> {
+        if kind.is_symlink() {
+            return match self.follow(&real) {
+                Ok(target) => {
+                    let kind = fs::symlink_metadata(&target).at("read", &target)?.file_type();
+                    self.entry(path, target, kind, depth)
+                }
+                Err(diagnostic) => Ok(Found::refused(*diagnostic, path)),
+            };
         }
-        if metadata.is_dir() {
-            self.folder(path, &real, depth)
-        } else if metadata.is_file() {
-            self.file(path, &real)
-        } else {
-            let hint = "only files, folders and links to them can be input";
-            self.refuse(Diagnostic::error("not-a-file", "this is neither a file nor a folder").hint(hint), path);
-            Ok(())
+        if kind.is_dir() {
+            return self.folder(path, &real, depth);
         }
+        if kind.is_file() {
+            return Ok(Found::file(path, real));
+        }
+        let hint = "only files, folders and links to them can be input";
+        Ok(Found::refused(Diagnostic::error("not-a-file", "this is neither a file nor a folder").hint(hint), path))
     }
 
-    fn folder(&mut self, path: &str, real: &Path, depth: usize) -> Result<(), DiskError> {
+    fn folder(self, path: &str, real: &Path, depth: usize) -> Result<Found, DiskError> {
         if depth > DEPTH_MAX {
             let message = format!("the folder is more than {DEPTH_MAX} levels deep");
-            self.refuse(
-                Diagnostic::error("too-deep", message).hint("is there a link to a folder that contains it?"),
-                path,
-            );
-            return Ok(());
+            let hint = "is there a link to a folder that contains it?";
+            return Ok(Found::refused(Diagnostic::error("too-deep", message).hint(hint), path));
         }
-        let mut is_empty = true;
-        for entry in fs::read_dir(real).at("list", real)? {
-            is_empty = false;
-            let entry = entry.at("list", real)?;
-            let name = entry.file_name();
+        let mut entries = entries(real)?;
+        if entries.is_empty() && path.starts_with(&format!("{}/", service::FOLDER)) {
+            let hint = "git keeps no empty folders: give it a config.yaml, or remove it";
+            return Ok(Found::refused(Diagnostic::error("empty-folder", "the folder is empty").hint(hint), path));
+        }
+        // The first error by name is the one that counts.
+        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut found = Found::default();
+        let mut folders = Vec::new();
+        for (name, kind) in entries {
             match name.to_str() {
                 // What git keeps in the folder of a submodule.
                 Some(".git") => {}
-                Some(name) if !name.contains(char::is_control) => {
-                    self.entry(&format!("{path}/{name}"), &entry.path(), depth + 1)?;
+                Some(text) if !text.contains(char::is_control) => {
+                    let (path, real) = (format!("{path}/{text}"), real.join(&name));
+                    if kind.is_file() {
+                        found.files.push((path, real));
+                    } else {
+                        folders.push((path, real, kind));
+                    }
                 }
-                _ => self.refuse_name(path, &name),
+                _ => found.append(Found::refused(bad_name(&name), path)),
             }
         }
-        if is_empty && path.starts_with(&format!("{}/", service::FOLDER)) {
-            let hint = "git keeps no empty folders: give it a config.yaml, or remove it";
-            self.refuse(Diagnostic::error("empty-folder", "the folder is empty").hint(hint), path);
+        let below = folders.into_par_iter().map(|(path, real, kind)| self.entry(&path, real, kind, depth + 1));
+        for below in below.collect::<Vec<_>>() {
+            found.append(below?);
         }
-        Ok(())
-    }
-
-    fn file(&mut self, path: &str, real: &Path) -> Result<(), DiskError> {
-        let mut content = Vec::new();
-        let file = File::open(real).at("read", real)?;
-        // One byte more than allowed tells a file that is too large, also one that grows meanwhile.
-        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).at("read", real)?;
-        let length = u64::try_from(content.len()).expect("a length in memory fits 64 bits");
-        if length > FILE_BYTES_MAX {
-            let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-            let hint = "keep large files out of services/ and charts/";
-            self.refuse(Diagnostic::error("too-large", message).hint(hint), path);
-            return Ok(());
-        }
-        if self.bytes + length > self.bytes_max {
-            let message = format!("the files of the repository are larger than {} MiB together", self.bytes_max >> 20);
-            let hint = "keep large files out of services/ and charts/";
-            self.input.diagnostics.push(Diagnostic::error("too-large", message).hint(hint));
-            return Ok(());
-        }
-        self.bytes += length;
-        self.input.tree.insert(path, content);
-        Ok(())
+        Ok(found)
     }
 
     /// Returns what a link leads to, if that is inside the repository, is not an output, and does not contain the link.
-    fn follow(&mut self, path: &str, link: &Path) -> Option<PathBuf> {
+    fn follow(self, link: &Path) -> Result<PathBuf, Box<Diagnostic>> {
+        let wrong = |message: &str, hint: &str| Err(Box::new(Diagnostic::error("bad-link", message).hint(hint)));
         let Ok(target) = fs::canonicalize(link) else {
-            let hint = "remove the link, or make what it should lead to";
-            self.refuse(Diagnostic::error("bad-link", "the link leads nowhere").hint(hint), path);
-            return None;
+            return wrong("the link leads nowhere", "remove the link, or make what it should lead to");
         };
         let folder = link.parent().and_then(|parent| fs::canonicalize(parent).ok());
         let inside = target.strip_prefix(self.root).ok();
@@ -198,21 +336,15 @@ impl Walk<'_> {
             Some(Some(_)) if folder.is_some_and(|folder| folder.starts_with(&target)) => {
                 "the link leads to a folder that contains it"
             }
-            Some(Some(_)) => return Some(target),
+            Some(Some(_)) => return Ok(target),
         };
-        let hint = "copy what it leads to, so that the repository has all that it renders from";
-        self.refuse(Diagnostic::error("bad-link", message).hint(hint), path);
-        None
+        wrong(message, "copy what it leads to, so that the repository has all that it renders from")
     }
+}
 
-    fn refuse(&mut self, diagnostic: Diagnostic, path: &str) {
-        self.input.diagnostics.push(diagnostic.at(Place::file(path)));
-    }
-
-    fn refuse_name(&mut self, folder: &str, name: &OsStr) {
-        let message = format!("a name in this folder is not plain UTF-8 text: {:?}", name.to_string_lossy());
-        self.refuse(Diagnostic::error("bad-file-name", message).hint("rename it"), folder);
-    }
+fn bad_name(name: &OsStr) -> Diagnostic {
+    let message = format!("a name in this folder is not plain UTF-8 text: {:?}", name.to_string_lossy());
+    Diagnostic::error("bad-file-name", message).hint("rename it")
 }
 
 /// What stands in `_gen`.
@@ -224,36 +356,49 @@ pub struct Committed {
     pub foreign: Vec<String>,
 }
 
-/// Reads `_gen`. Where there is none, nothing is in it.
+/// Reads `_gen`. Where there is none, nothing is in it. Runs in the current rayon pool.
 ///
 /// # Errors
 /// [`DiskError::NotAFolder`] where `_gen` itself is a link or a file; [`DiskError::Io`] where the system refuses.
 pub fn read_generated(root: &Path) -> Result<Committed, DiskError> {
-    let mut committed = Committed::default();
     let folder = root.join(ROOT);
-    let Some(metadata) = lookup(&folder)? else { return Ok(committed) };
+    let Some(metadata) = lookup(&folder)? else { return Ok(Committed::default()) };
     if !metadata.is_dir() {
         return Err(DiskError::NotAFolder { path: folder });
     }
-    let mut folders = vec![(ROOT.to_owned(), folder)];
-    while let Some((path, real)) = folders.pop() {
-        for entry in fs::read_dir(&real).at("list", &real)? {
-            let entry = entry.at("list", &real)?;
-            let (name, real) = (entry.file_name(), entry.path());
-            let kind = entry.file_type().at("read", &real)?;
-            let path = format!("{path}/{}", name.to_string_lossy());
-            if name.to_str().is_none() || !(kind.is_dir() || kind.is_file()) {
-                committed.foreign.push(path);
-            } else if kind.is_dir() {
-                folders.push((path, real));
-            } else {
-                let content = fs::read(&real).at("read", &real)?;
-                committed.files.insert(path, content);
-            }
+    let Generated { mut files, mut foreign } = generated(ROOT, &folder)?;
+    files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    foreign.sort_unstable();
+    Ok(Committed { files: contents(&files, Limits::NONE)?.contents.into_iter().collect(), foreign })
+}
+
+/// Files by path, each with where it really is, and what is no file.
+#[derive(Default)]
+struct Generated {
+    files: Vec<(String, PathBuf)>,
+    foreign: Vec<String>,
+}
+
+fn generated(path: &str, real: &Path) -> Result<Generated, DiskError> {
+    let mut found = Generated::default();
+    let mut folders = Vec::new();
+    for (name, kind) in entries(real)? {
+        let path = format!("{path}/{}", name.to_string_lossy());
+        if name.to_str().is_none() || !(kind.is_dir() || kind.is_file()) {
+            found.foreign.push(path);
+        } else if kind.is_dir() {
+            folders.push((path, real.join(name)));
+        } else {
+            found.files.push((path, real.join(name)));
         }
     }
-    committed.foreign.sort_unstable();
-    Ok(committed)
+    let below = folders.into_par_iter().map(|(path, real)| generated(&path, &real));
+    for below in below.collect::<Vec<_>>() {
+        let mut below = below?;
+        found.files.append(&mut below.files);
+        found.foreign.append(&mut below.foreign);
+    }
+    Ok(found)
 }
 
 /// Adds files to the repository in `root`, and puts others in the place of those that are there: all of them, or none of the new ones.
@@ -351,18 +496,19 @@ impl Lock {
     ///
     /// # Errors
     /// [`DiskError::Io`]; then `_gen` is what it was.
-    pub fn replace(&self, files: &BTreeMap<String, String>, committed: &Committed) -> Result<(), DiskError> {
+    pub fn replace(&self, files: &SourceTree, committed: &Committed) -> Result<(), DiskError> {
         self.stage(files, committed)?;
         self.swap(exchange)?;
         self.clear()
     }
 
-    fn stage(&self, files: &BTreeMap<String, String>, committed: &Committed) -> Result<(), DiskError> {
+    fn stage(&self, files: &SourceTree, committed: &Committed) -> Result<(), DiskError> {
         let staged = self.root.join(STAGED);
         fs::create_dir(&staged).at("make", &staged)?;
-        let placed = files.par_iter().map(|(path, text)| {
-            let kept = committed.files.get(path).filter(|old| *old == text.as_bytes());
-            self.place(path, text.as_bytes(), kept.is_some())
+        let files: Vec<(&str, &[u8])> = files.iter().collect();
+        let placed = files.into_par_iter().map(|(path, content)| {
+            let kept = committed.files.get(path).filter(|old| *old == content);
+            self.place(path, content, kept.is_some())
         });
         // The first error by path, whichever came first.
         placed.collect::<Vec<_>>().into_iter().collect::<Result<(), DiskError>>()?;
@@ -447,8 +593,8 @@ mod tests {
 
     use super::*;
 
-    fn files(text: &str) -> BTreeMap<String, String> {
-        ["_gen/a/index.json", "_gen/a/s/resources.yaml"].map(|path| (path.to_owned(), text.to_owned())).into()
+    fn files(text: &str) -> SourceTree {
+        ["_gen/a/index.json", "_gen/a/s/resources.yaml"].map(|path| (path, text)).into_iter().collect()
     }
 
     fn rendered(text: &str) -> TempDir {
@@ -458,10 +604,8 @@ mod tests {
         root
     }
 
-    fn current(root: &TempDir) -> BTreeMap<String, String> {
-        let committed = read_generated(root.path()).expect("read");
-        let text = |content: &[u8]| String::from_utf8(content.to_vec()).expect("text");
-        committed.files.iter().map(|(path, content)| (path.to_owned(), text(content))).collect()
+    fn current(root: &TempDir) -> SourceTree {
+        read_generated(root.path()).expect("read").files
     }
 
     fn names(root: &TempDir) -> Vec<String> {
@@ -528,9 +672,9 @@ mod tests {
         for name in ["a", "b", "c"] {
             fs::write(root.path().join("services").join(name), "12345").expect("written");
         }
-        let mut walk = Walk { root: root.path(), input: Input::default(), bytes: 0, bytes_max: 10 };
-        walk.entry("services", &root.path().join("services"), 1).expect("read");
-        assert_eq!(walk.input.tree.iter().count(), 2);
-        assert_eq!(walk.input.diagnostics.count(crate::diagnostic::Severity::Error), 1);
+        let input = read_within(root.path(), 10).expect("read");
+        let read: Vec<&str> = input.tree.iter().map(|(path, _)| path).collect();
+        assert_eq!(read, ["services/a", "services/b"]);
+        assert_eq!(input.diagnostics.count(crate::diagnostic::Severity::Error), 1);
     }
 }

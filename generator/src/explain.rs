@@ -120,7 +120,7 @@ pub fn explain(tree: &SourceTree, question: &Question<'_>) -> Result<Explanation
     let mut wrong = Diagnostics::new();
     let mut charts = release::load_charts(tree, &catalog, &mut wrong);
     let (Some(chart), Some(service)) = (charts.remove(&chart_name), catalog.services.pop()) else { return Err(wrong) };
-    let request = release::prepare(service, &chart, &catalog).request;
+    let request = release::prepare(&service, &chart, &catalog).request;
     let provenance = chart.chart.provenance(&request)?;
     let answer = Answer {
         secrets: secret::Secrets::of(&chart.chart, &request),

@@ -47,7 +47,7 @@ pub fn parse<T: DeserializeOwned>(
 ) -> Result<Option<Parsed<T>>, Diagnostics> {
     let Some(bytes) = tree.get(path) else { return Ok(None) };
     let text = text(path, bytes)?;
-    let Some(Document { value, marks, .. }) = document(path, text)? else { return Ok(None) };
+    let Some(Document { value, marks, .. }) = document(path, text, true)? else { return Ok(None) };
     let unknown: Diagnostics = mappings(&value)
         .iter()
         .flat_map(|(pointer, known)| unknown_keys(path, &value, &marks, pointer, known))
@@ -100,12 +100,12 @@ pub fn text<'t>(path: &str, bytes: &'t [u8]) -> Result<&'t str, Diagnostics> {
     })
 }
 
-/// Returns the one document of a file, a mapping; nothing where it is empty.
+/// Returns the one document of a file, a mapping; nothing where it is empty. Whether with marks, `marks` says.
 ///
 /// # Errors
 /// Text that is not YAML, a key that comes twice, a second document, something else than a mapping.
-pub fn document(path: &str, text: &str) -> Result<Option<Document>, Diagnostics> {
-    let settings = yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, marks: true, ..yaml::Settings::default() };
+pub fn document(path: &str, text: &str, marks: bool) -> Result<Option<Document>, Diagnostics> {
+    let settings = yaml::Settings { duplicate_keys: DuplicateKeys::Refuse, marks, ..yaml::Settings::default() };
     let documents = yaml::read(text, &settings).map_err(|error| {
         let diagnostic =
             Diagnostic::error("invalid-yaml", error.message).at(Place::at(path, error.at.line, error.at.column));

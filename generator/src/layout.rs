@@ -16,7 +16,7 @@ use manifest::object::{Manifest, is_dns_label};
 use manifest::yaml;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
-use crate::source::SourceTree;
+use crate::source::{Content, SourceTree};
 
 /// Everything that was generated.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +25,8 @@ pub struct Generated {
     pub environments: BTreeMap<String, Environment>,
     /// What someone should look at; there are no errors among them.
     pub warnings: Diagnostics,
+    /// What is wrong with `_gen` as it is committed: it says that it was rendered from these sources, and they do not render to it.
+    pub faults: Diagnostics,
 }
 
 /// One environment.
@@ -33,7 +35,7 @@ pub struct Environment {
     /// Its index.
     pub index: Index,
     /// Text of `resources.yaml`, by service.
-    pub resources: BTreeMap<String, String>,
+    pub resources: BTreeMap<String, Content>,
 }
 
 impl Environment {
@@ -46,7 +48,7 @@ impl Environment {
     }
 
     /// Adds a service.
-    pub fn insert(&mut self, service: &str, entry: Entry, resources: String) {
+    pub fn insert(&mut self, service: &str, entry: Entry, resources: Content) {
         self.index.services.insert(service.to_owned(), entry);
         self.resources.insert(service.to_owned(), resources);
     }
@@ -54,8 +56,8 @@ impl Environment {
 
 impl Generated {
     /// Returns the text of every file below `_gen`, by path from the root of the repository.
-    pub fn files(&self) -> BTreeMap<String, String> {
-        let mut files = BTreeMap::new();
+    pub fn files(&self) -> SourceTree {
+        let mut files = SourceTree::default();
         for (name, environment) in &self.environments {
             files.insert(Index::path(name), environment.index.to_json());
             for (service, resources) in &environment.resources {
@@ -119,18 +121,18 @@ pub struct Changes {
 
 impl Changes {
     /// Compares two trees. A file directly in `_gen` belongs to nobody here and is not compared.
-    pub fn between(generated: &BTreeMap<String, String>, committed: &SourceTree) -> Self {
+    pub fn between(generated: &SourceTree, committed: &SourceTree) -> Self {
         let mut changes = Changes::default();
-        for (path, text) in generated {
+        for (path, new) in generated.iter() {
             match committed.get(path) {
-                None => drop(changes.missing.insert(path.clone())),
-                Some(old) if old == text.as_bytes() => changes.unchanged += 1,
-                Some(_) => drop(changes.changed.insert(path.clone())),
+                None => drop(changes.missing.insert(path.to_owned())),
+                Some(old) if old == new => changes.unchanged += 1,
+                Some(_) => drop(changes.changed.insert(path.to_owned())),
             }
         }
         for (below, _) in committed.below(ROOT).filter(|(below, _)| below.contains('/')) {
             let path = format!("{ROOT}/{below}");
-            if !generated.contains_key(&path) {
+            if generated.get(&path).is_none() {
                 changes.stale.insert(path);
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Puts together what a render reads - values low to high, what the generator injects, what the cluster is said to be - and says by
 //! one hash whether any of it changed. Knows no template and no YAML. Invariant: two releases with the same `inputs` render to the same
-//! objects, so whatever can change a render is in the hash: the meaning of files, not their bytes, where a file is values.
+//! objects and the same is said about them, so whatever can change either is in the hash: the meaning of files, not their bytes, where a file
+//! is values. A render about which something is said has another hash beside it ([`with_warnings`]).
 //!
 //! Injected, over all values: the version as `tag` and the name of the environment as `environmentType`. A chart whose values are called
 //! otherwise says so in the annotations of its `Chart.yaml`, in the notation of `helm --set`; empty text injects nothing:
@@ -27,8 +28,8 @@ use crate::helm::{self, Request, Setting};
 use crate::service::{self, Catalog, Service};
 use crate::source::SourceTree;
 
-/// Which meaning this version gives to its input. Raised whenever the same input renders to other objects than before, so that
-/// every `inputs` hash changes with it.
+/// Which meaning this version gives to its input. Raised whenever the same input renders to other objects than before, or something else is
+/// said about them, so that every `inputs` hash changes with it. `tests/engine.rs` notices the former.
 pub const ENGINE: &str = "1";
 
 const VERSION_PATH: &str = "generator/version-path";
@@ -54,8 +55,6 @@ pub struct Chart {
 pub struct Release {
     /// What the engine is asked for.
     pub request: Request,
-    /// Over everything the render reads.
-    pub inputs: Hash,
     /// Values that have no effect, because the generator sets them.
     pub warnings: Diagnostics,
 }
@@ -103,48 +102,79 @@ fn default_namespace(values: &[u8]) -> Option<String> {
 }
 
 /// Puts a release together.
-pub fn prepare(service: Service, chart: &Chart, catalog: &Catalog) -> Release {
+pub fn prepare(service: &Service, chart: &Chart, catalog: &Catalog) -> Release {
     let release_name = format!("{}-{}", service.name, service.environment);
     let capabilities = catalog.settings.capabilities(&service.environment);
     let namespace =
-        namespace(&service, chart).filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| release_name.clone());
-    let mut warnings = Diagnostics::new();
+        namespace(service, chart).filter(|namespace| !namespace.is_empty()).unwrap_or_else(|| release_name.clone());
     let mut set = Vec::new();
-    let injected = [(&chart.version_path, &service.version), (&chart.environment_path, &service.environment)];
-    for (path, value) in injected {
-        let Some(path) = path else { continue };
-        warnings.extend(overridden(&service, path));
-        set.push(Setting::Value { path: path.clone(), value: Value::String(value.clone()) });
+    for (path, value) in injected(service, chart) {
+        set.push(Setting::Value { path: path.to_owned(), value: Value::String(value.to_owned()) });
     }
+    let layers = service.layers.iter().map(|values| values.layer.clone()).collect();
+    let request = Request { release_name, namespace, layers, set, capabilities, is_upgrade: false };
+    Release { request, warnings: warnings(service, chart) }
+}
 
-    let mut parts = Parts::new("generator inputs 1");
+/// Returns what the generator sets: paths and values.
+fn injected<'s>(service: &'s Service, chart: &'s Chart) -> impl Iterator<Item = (&'s str, &'s str)> {
+    let all = [(&chart.version_path, &service.version), (&chart.environment_path, &service.environment)];
+    all.into_iter().filter_map(|(path, value)| Some((path.as_deref()?, value.as_str())))
+}
+
+/// Returns what can be said about a release without rendering it: values that have no effect, because the generator sets them.
+pub fn warnings(service: &Service, chart: &Chart) -> Diagnostics {
+    injected(service, chart).flat_map(|(path, _)| overridden(service, path)).collect()
+}
+
+/// Returns the hash over everything a render reads. `settings` is that of the environment, see [`Settings::hash`](crate::settings::Settings::hash).
+pub fn inputs(service: &Service, chart: &Chart, settings: &Hash) -> Hash {
+    // Every field is named, so that whoever adds one decides whether a render depends on it.
+    let Service { name, environment, version, chart: _, sync, layers } = service;
+    let mut parts = Parts::new("generator inputs 2");
     parts.add("engine", ENGINE.as_bytes());
     parts.add("chart", chart.hash.to_string().as_bytes());
-    parts.add("service", service.name.as_bytes());
-    parts.add("environment", service.environment.as_bytes());
-    parts.add("version", service.version.as_bytes());
-    for layer in service.layers.iter().filter(|layer| !service::is_empty(layer)) {
-        parts.add("values", yaml::write(&layer.value).as_bytes());
+    parts.add("service", name.as_bytes());
+    parts.add("environment", environment.as_bytes());
+    parts.add("version", version.as_bytes());
+    for hash in layers.iter().filter_map(|values| values.hash) {
+        parts.add("values", hash.to_string().as_bytes());
     }
-    parts.add("kubernetes version", capabilities.kube_version.as_bytes());
-    for version in &capabilities.api_versions {
-        parts.add("api version", version.as_bytes());
-    }
-    let settings = &catalog.settings;
-    parts.add("plaintext secrets", &[u8::from(settings.allows_plaintext_secrets(&service.environment))]);
-    for (kind, scope) in &settings.scopes {
-        parts.add("scope", format!("{kind} {scope:?}").as_bytes());
-    }
-    let sync = serde_json::to_string(&service.sync).expect("sync has string keys only");
+    parts.add("settings", settings.to_string().as_bytes());
+    let sync = serde_json::to_string(sync).expect("sync has string keys only");
     parts.add("sync", sync.as_bytes());
+    parts.finish()
+}
 
-    let request = Request { release_name, namespace, layers: service.layers, set, capabilities, is_upgrade: false };
-    Release { request, inputs: parts.finish(), warnings }
+/// Returns the hash that the index has in the place of `inputs` where a release has objects of custom kinds: what is said about them depends on
+/// every definition of the environment, too.
+pub fn with_definitions(inputs: &Hash, definitions: &Hash) -> Hash {
+    let mut parts = Parts::new("generator inputs with definitions 1");
+    parts.add("inputs", inputs.to_string().as_bytes());
+    parts.add("definitions", definitions.to_string().as_bytes());
+    parts.finish()
+}
+
+/// Returns the hash over definitions: each with the name of where it is.
+pub fn definitions<'d>(texts: impl IntoIterator<Item = (&'d str, &'d [u8])>) -> Hash {
+    let mut parts = Parts::new("generator definitions 1");
+    for (place, text) in texts {
+        parts.add(place, text);
+    }
+    parts.finish()
+}
+
+/// Returns the hash that the index has in the place of `inputs` where the render gave warnings. It equals no `inputs`, so that such a service
+/// is rendered every time, and the warnings are said every time.
+pub fn with_warnings(inputs: &Hash) -> Hash {
+    let mut parts = Parts::new("generator inputs with warnings 1");
+    parts.add("inputs", inputs.to_string().as_bytes());
+    parts.finish()
 }
 
 /// Returns the value `namespace` that the release will see, where it is text.
 fn namespace(service: &Service, chart: &Chart) -> Option<String> {
-    match service.layers.iter().rev().find_map(|layer| layer.value.get("namespace")) {
+    match service.layers.iter().rev().find_map(|values| values.layer.value.get("namespace")) {
         Some(value) => value.as_str().map(str::to_owned),
         None => chart.namespace.clone(),
     }
@@ -153,10 +183,11 @@ fn namespace(service: &Service, chart: &Chart) -> Option<String> {
 /// Returns a warning for every place where a file of values sets what the generator sets anyway.
 fn overridden(service: &Service, path: &str) -> Vec<Diagnostic> {
     let pointer = format!("/{}", path.replace('.', "/"));
-    let set_in = service.layers.iter().filter(|layer| layer.value.pointer(&pointer).is_some());
+    let layers = service.layers.iter().map(|values| &values.layer);
+    let set_in = layers.filter(|layer| layer.value.pointer(&pointer).is_some());
     set_in
         .map(|layer| {
-            let Position { line, column } = layer.marks.keys.get(&pointer).copied().unwrap_or_default();
+            let Position { line, column } = layer.marks.get().keys.get(&pointer).copied().unwrap_or_default();
             let length = path.rsplit('.').next().unwrap_or(path).chars().count();
             Diagnostic::warning("no-effect", format!("`{path}` has no effect here: the generator sets it"))
                 .at(Place::at(&layer.file, line, column).length(length))

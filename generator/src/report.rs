@@ -136,6 +136,10 @@ pub fn write(
         }
         Outcome::Generated { generated, changes } => {
             let mut diagnostics = generated.warnings.clone();
+            // What `render` found wrong with `_gen` it has mended.
+            let mended = (command == Command::Render).then_some(Severity::Warning);
+            let faults = generated.faults.iter().cloned();
+            diagnostics.extend(faults.map(|one| Diagnostic { severity: mended.unwrap_or(one.severity), ..one }));
             if exit == Exit::Differs && matches!(format, Format::Sarif | Format::Github) {
                 diagnostics.extend(differences(changes));
             }

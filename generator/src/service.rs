@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use manifest::hash::Hash;
 use manifest::index::Sync;
 use manifest::object::{DNS_LABEL_RULE, is_dns_label};
 use manifest::yaml::Marks;
@@ -26,7 +27,7 @@ use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, suggest};
 use crate::file;
-use crate::helm::Layer;
+use crate::helm::{Layer, LazyMarks};
 use crate::settings::{self, Settings};
 use crate::source::SourceTree;
 
@@ -77,7 +78,24 @@ pub struct Service {
     /// How `syncd` treats it.
     pub sync: Sync,
     /// Files of values, low to high. At least that of the service and that of the environment.
-    pub layers: Vec<Arc<Layer>>,
+    pub layers: Vec<Values>,
+}
+
+/// A file of values.
+#[derive(Debug, Clone)]
+pub struct Values {
+    /// What it says, and where.
+    pub layer: Arc<Layer>,
+    /// The hash of what it says, however that is written; nothing where it says nothing.
+    pub hash: Option<Hash>,
+}
+
+impl Values {
+    fn new(layer: Arc<Layer>) -> Self {
+        let text = || serde_json::to_string(&layer.value).expect("values have string keys only");
+        let hash = (!is_empty(&layer)).then(|| Hash::of(text().as_bytes()));
+        Values { layer, hash }
+    }
 }
 
 /// Reads the whole tree. What is wrong is in the diagnostics; what is right is in the catalog all the same, so that the rest of the
@@ -139,8 +157,8 @@ pub fn read(tree: &SourceTree) -> (Catalog, Diagnostics) {
 /// What `_defaults` gives.
 #[derive(Default)]
 struct Defaults {
-    everywhere: Option<Arc<Layer>>,
-    environments: BTreeMap<String, Option<Arc<Layer>>>,
+    everywhere: Option<Values>,
+    environments: BTreeMap<String, Option<Values>>,
 }
 
 /// A service in one environment of which not everything need be right.
@@ -149,7 +167,7 @@ struct Draft {
     environment: String,
     sync: sync::Effective,
     /// Version, chart and layers, where nothing is wrong with any of them.
-    rest: Option<(String, String, Vec<Arc<Layer>>)>,
+    rest: Option<(String, String, Vec<Values>)>,
 }
 
 impl Draft {
@@ -253,7 +271,7 @@ impl<'t> Reader<'t> {
         let layers = match (&own.layer, layer) {
             (Ok(Some(service)), Ok(Some(environment_layer))) => {
                 let inherited = [&defaults.everywhere, defaults.environments.get(environment).unwrap_or(&None)];
-                let mut layers: Vec<Arc<Layer>> = inherited.into_iter().flatten().cloned().collect();
+                let mut layers: Vec<Values> = inherited.into_iter().flatten().cloned().collect();
                 layers.extend([service.clone(), environment_layer]);
                 Some(layers)
             }
@@ -268,7 +286,7 @@ impl<'t> Reader<'t> {
     }
 
     /// Returns the layer of a file. `Ok(None)` where it is absent, which is reported if it must not be.
-    fn layer(&mut self, path: &str, required: bool) -> Result<Option<Arc<Layer>>, Reported> {
+    fn layer(&mut self, path: &str, required: bool) -> Result<Option<Values>, Reported> {
         if self.tree.get(path).is_none() {
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             if required && !self.has_near_name(folder, CONFIG) {
@@ -281,7 +299,8 @@ impl<'t> Reader<'t> {
             }
             return Ok(None);
         }
-        read_layer(self.tree, path).map_err(|wrong| self.report(wrong))
+        let layer = read_layer(self.tree, path).map_err(|wrong| self.report(wrong))?;
+        Ok(layer.map(Values::new))
     }
 
     /// Returns the one line of a file; `Ok(None)` where the file is absent.
@@ -434,7 +453,7 @@ impl<'t> Reader<'t> {
 struct Own<'n> {
     name: &'n str,
     named: bool,
-    layer: Result<Option<Arc<Layer>>, Reported>,
+    layer: Result<Option<Values>, Reported>,
     version: Result<Option<Line>, Reported>,
     chart: Result<Option<Line>, Reported>,
     sync: Option<sync::File>,
@@ -449,16 +468,30 @@ struct Reported;
 /// # Errors
 /// Text that is not UTF-8 or not YAML, a key that comes twice, anything but one mapping, a key that YAML takes for a boolean.
 pub fn read_layer(tree: &SourceTree, path: &str) -> Result<Option<Arc<Layer>>, Diagnostics> {
-    let Some(bytes) = tree.get(path) else { return Ok(None) };
-    let text = file::text(path, bytes)?;
-    let Some(document) = file::document(path, text)? else {
+    let Some(bytes) = tree.shared(path) else { return Ok(None) };
+    let text = file::text(path, &bytes)?;
+    // Most files never need to know where in them something stands.
+    let Some(document) = file::document(path, text, false)? else {
         return Ok(Some(Arc::new(Layer { file: path.to_owned(), ..Layer::default() })));
     };
-    let wrong = boolean_keys(path, text, &document.marks);
-    if !wrong.is_empty() {
-        return Err(wrong);
+    let marks = LazyMarks::of(bytes.clone());
+    if has_boolean_key(&document.value) {
+        let wrong = boolean_keys(path, text, marks.get());
+        if !wrong.is_empty() {
+            return Err(wrong);
+        }
     }
-    Ok(Some(Arc::new(Layer { file: path.to_owned(), value: document.value, marks: document.marks })))
+    Ok(Some(Arc::new(Layer { file: path.to_owned(), value: document.value, marks })))
+}
+
+fn has_boolean_key(value: &Value) -> bool {
+    match value {
+        Value::Object(map) => {
+            map.iter().any(|(key, value)| matches!(key.as_str(), "true" | "false") || has_boolean_key(value))
+        }
+        Value::Array(items) => items.iter().any(has_boolean_key),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 /// Returns every key like `on` or `N`: Helm reads `true` and `false`, so what it is meant to name does not get the value.

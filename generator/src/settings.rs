@@ -21,6 +21,7 @@
 
 use std::collections::BTreeMap;
 
+use manifest::hash::{Hash, Parts};
 use manifest::object::{DNS_LABEL_RULE, Scope, is_dns_label};
 use serde::Deserialize;
 use serde_json::Value;
@@ -104,6 +105,11 @@ impl Level {
     }
 }
 
+impl Environment {
+    const DEFAULT: Environment =
+        Environment { kubernetes_version: None, api_versions: Vec::new(), allow_plaintext_secrets: None };
+}
+
 /// The words that a CustomResourceDefinition has for a scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub enum KindScope {
@@ -140,6 +146,36 @@ impl Settings {
     pub fn allows_plaintext_secrets(&self, environment: &str) -> bool {
         let own = self.environment(environment).and_then(|own| own.allow_plaintext_secrets);
         own.unwrap_or(self.allow_plaintext_secrets)
+    }
+
+    /// Returns the hash over everything here that a render in an environment, or what is said about it, can depend on.
+    pub fn hash(&self, environment: &str) -> Hash {
+        // Every setting is named, so that whoever adds one decides whether a render depends on it.
+        let Settings {
+            kubernetes_version: _,
+            api_versions: _,
+            allow_plaintext_secrets: _,
+            lints,
+            scopes,
+            environments,
+        } = self;
+        let Environment { kubernetes_version: _, api_versions: _, allow_plaintext_secrets: _ } =
+            environments.as_ref().and_then(|all| all.get(environment)).unwrap_or(&Environment::DEFAULT);
+        let Capabilities { kube_version, api_versions } = self.capabilities(environment);
+        let mut parts = Parts::new("generator settings 1");
+        parts.add("kubernetes version", kube_version.as_bytes());
+        for version in &api_versions {
+            parts.add("api version", version.as_bytes());
+        }
+        parts.add("plaintext secrets", &[u8::from(self.allows_plaintext_secrets(environment))]);
+        let Lints { deprecated_api, unknown_kind, invalid_manifest } = lints;
+        for level in [deprecated_api, unknown_kind, invalid_manifest] {
+            parts.add("lint", format!("{level:?}").as_bytes());
+        }
+        for (kind, scope) in scopes {
+            parts.add("scope", format!("{kind} {scope:?}").as_bytes());
+        }
+        parts.finish()
     }
 
     fn environment(&self, name: &str) -> Option<&Environment> {

@@ -21,7 +21,7 @@ use schema::{Minor, NEWEST, OLDEST, lifecycle, table};
 use crate::diagnostic::{Diagnostic, Severity, suggest};
 use crate::settings::{Lints, Settings};
 
-pub use definitions::{Definitions, FOLDER, KIND as DEFINITION, in_tree as definitions_in};
+pub use definitions::{Definitions, FOLDER, KIND as DEFINITION, files as definition_files, in_tree as definitions_in};
 
 /// What an environment runs, as far as objects are held to it.
 #[derive(Debug, Clone)]

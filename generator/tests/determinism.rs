@@ -2,10 +2,15 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests work on scratch folders")]
 
+mod charts;
 mod repository;
+mod request;
 
 use std::collections::BTreeMap;
 
+use generator::generate;
+use generator::helm::{self, Options};
+use rayon::prelude::*;
 use repository::{Repository, project};
 
 /// The example, grown by enough services that threads have something to race for.
@@ -54,6 +59,48 @@ fn neither_place_nor_locale_nor_threads_reach_an_output() {
     }
 }
 
+fn on_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).stack_size(8 << 20);
+    pool.build().expect("threads").install(work)
+}
+
+/// Every text of many releases of a chart that are rendered at once, or what is wrong.
+fn rendered(case: &charts::Case) -> Vec<Result<Vec<(String, String)>, String>> {
+    let said = |wrong| format!("{wrong:#?}");
+    let chart = match helm::load(&case.tree, "chart").map_err(said) {
+        Ok(chart) => chart,
+        Err(wrong) => return vec![Err(wrong)],
+    };
+    let releases: Vec<_> = std::iter::repeat_n(&case.releases, 8).flatten().collect();
+    let render = |files: &Vec<(String, String)>| {
+        let request = request::request(&serde_json::Value::Null, files)?;
+        let rendered = helm::render(&chart, &request, &Options::default()).map_err(said)?;
+        Ok(rendered.crds.into_iter().chain(rendered.files).map(|file| (file.path, file.text)).collect())
+    };
+    releases.into_par_iter().map(render).collect()
+}
+
+#[test]
+fn every_chart_renders_to_the_same_with_any_number_of_threads() {
+    let (mut charts, mut texts) = (0, 0);
+    for case in charts::recorded() {
+        let one = on_threads(1, || rendered(&case));
+        for threads in [2, 8] {
+            assert_eq!(on_threads(threads, || rendered(&case)), one, "{} with {threads} threads", case.name);
+        }
+        charts += 1;
+        texts += one.iter().flatten().map(Vec::len).sum::<usize>();
+    }
+    assert!(charts >= 60 && texts >= 500, "{charts} charts, {texts} texts");
+
+    let tree = charts::generic();
+    let generated = || generate(&tree).map(|made| (made.files(), made.warnings)).expect("nothing is wrong");
+    let one = on_threads(1, generated);
+    for threads in [2, 8] {
+        assert_eq!(on_threads(threads, generated), one, "the chart of this project with {threads} threads");
+    }
+}
+
 #[test]
 fn diagnostics_do_not_depend_on_threads_either() {
     let repository = many();
@@ -82,6 +129,6 @@ fn rendering_again_touches_nothing() {
 
 #[test]
 fn what_this_repository_keeps_is_current() {
-    let run = Repository::new().run(&["check", "--root", project().to_str().expect("UTF-8")]);
+    let run = Repository::new().run(&["check", "--full", "--root", project().to_str().expect("UTF-8")]);
     assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
 }

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use charts::sections;
+use charts::{pack, sections};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use generator::diagnostic::Diagnostics;
@@ -78,17 +78,6 @@ fn case(name: String, text: &str) -> Case {
         case.tree.insert(format!("chart/{path}"), pack(&files));
     }
     case
-}
-
-fn pack(files: &[(String, String)]) -> Vec<u8> {
-    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (name, text) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        archive.append_data(&mut header, name, text.as_bytes()).expect("a file in an archive");
-    }
-    archive.into_inner().and_then(GzEncoder::finish).expect("an archive")
 }
 
 fn request(case: &Case, options: &Value) -> Result<Request, String> {

@@ -23,9 +23,9 @@ fn render(files: &[(&str, &str)], values: &str) -> Result<String, String> {
         wrong.iter().map(|diagnostic| diagnostic.message.clone()).collect::<Vec<_>>().join("\n")
     };
     let documents = manifest::yaml::read(values, &manifest::yaml::Settings::default()).expect("values");
-    let layers = documents
-        .into_iter()
-        .map(|document| Arc::new(Layer { file: "values".to_owned(), value: document.value, marks: document.marks }));
+    let layers = documents.into_iter().map(|document| {
+        Arc::new(Layer { file: "values".to_owned(), value: document.value, marks: document.marks.into() })
+    });
     let request = Request {
         release_name: "r".to_owned(),
         namespace: "default".to_owned(),

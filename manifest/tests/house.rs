@@ -22,7 +22,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["service", "validation"],
             &["rendered", "release"],
             &["committed", "explain", "layout"],
-            &["difference", "integrity", "rbac"],
+            &["difference", "integrity", "rbac", "shortcut"],
             &["lib"],
             &["hook", "scaffold"],
             &["disk", "git"],

@@ -2,23 +2,24 @@
 
 use clap::Args;
 
-use super::repository::{self, compare, say};
+use super::repository::{self, Rendering, Repository, compare, say};
 use super::{CliError, Shared};
-use crate::disk;
 use crate::report::{Command, Exit, Outcome};
 
-/// Nothing but what every command takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    #[command(flatten)]
+    rendering: Rendering,
+}
 
-pub(super) fn run(_: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
-    let repository = repository::generated(shared)?;
-    let outcome = match repository.generated {
+pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
+    let Repository { tree, committed, generated } = repository::generated(shared, arguments.rendering)?;
+    let outcome = match generated {
         Err(diagnostics) => Outcome::Refused(diagnostics),
         Ok(mut generated) => {
-            let (_, changes) = compare(&mut generated, &disk::read_generated(&shared.root)?);
+            let (_, changes) = compare(&mut generated, &committed);
             Outcome::Generated { generated, changes }
         }
     };
-    say(shared, Command::Check, &outcome, &repository.tree)
+    say(shared, Command::Check, &outcome, &tree)
 }

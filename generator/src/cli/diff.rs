@@ -5,13 +5,13 @@ use std::io;
 use clap::Args;
 use serde::Serialize;
 
-use super::repository::{self, Repository, compare};
+use super::repository::{self, Rendering, Repository, compare};
 use super::{CliError, FormatName, Shared};
 use crate::diagnostic::{Diagnostic, Diagnostics, suggest};
 use crate::difference::{self, Difference, Scope};
+use crate::git;
 use crate::report::{Answer, Command, Exit};
 use crate::source::SourceTree;
-use crate::{disk, git};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,6 +24,8 @@ pub(super) struct Arguments {
     /// Only this service
     #[arg(long, value_name = "SERVICE")]
     service: Option<String>,
+    #[command(flatten)]
+    rendering: Rendering,
 }
 
 #[derive(Serialize)]
@@ -32,19 +34,17 @@ struct Fields<'f> {
 }
 
 pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
-    let Repository { tree, generated } = repository::generated(shared)?;
+    let Repository { tree, committed, generated } = repository::generated(shared, arguments.rendering)?;
     let generated = match generated {
         Ok(generated) => generated,
         Err(diagnostics) => return say(shared, &tree, &Difference::default(), &diagnostics),
     };
-    let committed = disk::read_generated(&shared.root)?;
     let mut generated = generated;
-    let (files, _) = compare(&mut generated, &committed);
+    let (after, _) = compare(&mut generated, &committed);
     let (before, which) = match &arguments.against {
         None => (committed.files, "on the disk".to_owned()),
         Some(revision) => (git::generated_at(&shared.root, revision)?, format!("at {revision}")),
     };
-    let after: SourceTree = files.into_iter().collect();
     let scope = Scope { environment: arguments.environment.clone(), service: arguments.service.clone() };
     let wrong = unknown(&scope, &before, &after);
     let compared = if wrong.is_empty() {

@@ -12,7 +12,7 @@ use crate::report::{Command, Exit, Outcome};
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments, shared: &Shared) -> Result<Exit, CliError> {
-    let repository = repository::generated(shared)?;
+    let repository = repository::rendered(shared)?;
     let outcome = match repository.generated {
         Err(diagnostics) => Outcome::Refused(diagnostics),
         Ok(generated) => Outcome::Generated { generated, changes: Changes::default() },

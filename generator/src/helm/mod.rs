@@ -23,14 +23,14 @@ mod tree;
 mod values;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use manifest::yaml::{Marks, Position};
+use manifest::yaml::{self, Marks, Position};
 use serde_json::Value;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
 use crate::gotemplate::{Functions, Origins, Source};
-use crate::source::SourceTree;
+use crate::source::{Content, SourceTree};
 pub use ignore::{BadRule, Rules as IgnoreRules};
 use package::Package;
 pub use provenance::{Provenance, Set, Setter};
@@ -80,7 +80,38 @@ pub struct Layer {
     /// Its content: an object, or null for an empty file.
     pub value: Value,
     /// Where its parts stand in the file.
-    pub marks: Marks,
+    pub marks: LazyMarks,
+}
+
+/// Where the parts of a file stand. Found out when somebody asks, which is when something is to be said about them.
+#[derive(Debug, Clone, Default)]
+pub struct LazyMarks {
+    /// The text of the file.
+    text: Content,
+    read: OnceLock<Marks>,
+}
+
+impl LazyMarks {
+    /// Returns those of a text that was read without them: one document, with no key twice.
+    pub fn of(text: Content) -> Self {
+        LazyMarks { text, read: OnceLock::new() }
+    }
+
+    /// Returns the marks.
+    pub fn get(&self) -> &Marks {
+        self.read.get_or_init(|| {
+            let settings = yaml::Settings { marks: true, ..yaml::Settings::default() };
+            let documents = std::str::from_utf8(&self.text).ok().and_then(|text| yaml::read(text, &settings).ok());
+            let document = documents.into_iter().flatten().find(|document| !document.value.is_null());
+            document.map(|document| document.marks).unwrap_or_default()
+        })
+    }
+}
+
+impl From<Marks> for LazyMarks {
+    fn from(marks: Marks) -> Self {
+        LazyMarks { text: Content::default(), read: OnceLock::from(marks) }
+    }
 }
 
 /// What `.Capabilities` says.

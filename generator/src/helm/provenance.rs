@@ -79,7 +79,7 @@ impl Chart {
         });
         let layers = request.layers.iter().rev().map(|layer| Source {
             value: layer.value.clone(),
-            kind: Kind::File { file: layer.file.clone(), marks: layer.marks.clone() },
+            kind: Kind::File { file: layer.file.clone(), marks: layer.marks.get().clone() },
         });
         let over = singles.chain(layers).collect();
         Ok(Provenance { values: super::values(self, request)?, over, chart: Defaults::of(&self.root) })

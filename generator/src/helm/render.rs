@@ -162,7 +162,8 @@ fn origin(request: &Request, pointer: &str) -> Option<Place> {
     let mut pointer = pointer;
     loop {
         for layer in request.layers.iter().rev() {
-            let position = layer.marks.keys.get(pointer).or_else(|| layer.marks.values.get(pointer));
+            let marks = layer.marks.get();
+            let position = marks.keys.get(pointer).or_else(|| marks.values.get(pointer));
             if let Some(Position { line, column }) = position.filter(|_| !pointer.is_empty()) {
                 let length = pointer.rsplit('/').next().map_or(0, |key| key.chars().count());
                 return Some(Place::at(&layer.file, *line, *column).length(length));

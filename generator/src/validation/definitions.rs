@@ -28,16 +28,20 @@ pub const FOLDER: &str = "crds";
 /// Returns the definitions of a repository that stand in files: those in [`FOLDER`], and those below `crds/` of all charts, used or not.
 /// What cannot be read is passed over: where it is rendered, that is said there.
 pub fn in_tree(tree: &SourceTree) -> Vec<Value> {
-    let own = tree.below(FOLDER).map(|(_, content)| content);
-    let is_definition = |path: &str| path.split('/').rev().skip(1).any(|folder| folder == FOLDER);
-    let of_charts = tree.below(CHARTS).filter(|(path, _)| is_definition(path)).map(|(_, content)| content);
     let settings = yaml::Settings { duplicate_keys: DuplicateKeys::LastWins, ..yaml::Settings::default() };
-    own.chain(of_charts)
+    files(tree)
+        .map(|(_, content)| content)
         .filter_map(|content| yaml::read(std::str::from_utf8(content).ok()?, &settings).ok())
         .flatten()
         .flat_map(|document| flatten(document.value))
         .filter(|value| value.get("kind").and_then(Value::as_str) == Some(KIND))
         .collect()
+}
+
+/// Iterates over the files that [`in_tree`] reads: paths and contents.
+pub fn files(tree: &SourceTree) -> impl Iterator<Item = (&str, &[u8])> {
+    let is_definition = |path: &str| path.split('/').rev().skip(1).any(|folder| folder == FOLDER);
+    tree.below(FOLDER).chain(tree.below(CHARTS).filter(move |(path, _)| is_definition(path)))
 }
 
 /// The custom kinds of an environment.

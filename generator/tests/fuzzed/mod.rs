@@ -106,7 +106,7 @@ pub fn chart(bytes: &[u8]) {
             let settings = Settings { marks: true, ..Settings::default() };
             let documents = yaml::read(&content, &settings).unwrap_or_default();
             layers.extend(documents.into_iter().map(|document| {
-                Arc::new(Layer { file: "layer".to_owned(), value: document.value, marks: document.marks })
+                Arc::new(Layer { file: "layer".to_owned(), value: document.value, marks: document.marks.into() })
             }));
         } else {
             tree.insert(format!("chart/{path}"), content);

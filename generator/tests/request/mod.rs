@@ -37,7 +37,7 @@ pub fn request(options: &Value, files: &[(String, String)]) -> Result<Request, S
         for document in yaml::read(text, &settings)
             .map_err(|error| format!("cannot unmarshal yaml document: error converting YAML to JSON: yaml: {error}"))?
         {
-            layers.push(Arc::new(Layer { file: file.clone(), value: document.value, marks: document.marks }));
+            layers.push(Arc::new(Layer { file: file.clone(), value: document.value, marks: document.marks.into() }));
         }
     }
     let notations = [

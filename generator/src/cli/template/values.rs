@@ -121,7 +121,7 @@ fn documents(file: &str, typed: &str, text: &[u8]) -> Result<Vec<Layer>, Box<Dia
     let documents = read.map_err(|error| refuse(&error.message, error.at.line, error.at.column))?;
     let layer = |document: yaml::Document| match document.value {
         Value::Object(_) | Value::Null => {
-            Ok(Layer { file: file.to_owned(), value: document.value, marks: document.marks })
+            Ok(Layer { file: file.to_owned(), value: document.value, marks: document.marks.into() })
         }
         _ => Err(refuse("the document is not a map", document.start.line, document.start.column)),
     };
