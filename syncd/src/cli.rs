@@ -182,7 +182,7 @@ struct Common {
     /// URL of the Git repository: https://…, ssh://git@host/…, file:///…, or http:// to loopback; without credentials
     #[arg(long, env = "SYNCD_REPOSITORY", value_name = "URL", help_heading = "Source")]
     repository: String,
-    /// Ref to follow: a full name, or a branch
+    /// Ref to follow: a full name, a branch, or `refs/tags/v*` for the tag with the highest version
     #[arg(
         long = "ref",
         env = "SYNCD_REF",
@@ -242,6 +242,9 @@ struct Common {
     /// Accept a repository over plain http. Whoever is on the way can then change the cluster
     #[arg(long, env = "SYNCD_ALLOW_PLAIN_HTTP", help_heading = "Source")]
     allow_plain_http: bool,
+    /// Proxy for the repository over https, http://host:port; that of HTTPS_PROXY if not given
+    #[arg(long, env = "SYNCD_PROXY", value_name = "URL", help_heading = "Source")]
+    proxy: Option<String>,
     /// Folder for the local copy of the repository, for this process alone; a temporary one if not given
     #[arg(long, env = "SYNCD_CACHE_DIR", value_name = "FOLDER", help_heading = "Source")]
     cache_dir: Option<PathBuf>,
@@ -623,7 +626,7 @@ async fn reconciler(
     let repo = GitRepo::open(GitSettings {
         url: common.repository.clone(),
         reference: common.reference.clone(),
-        access: Access { credentials, ssh, ca_file, plain_http },
+        access: Access { credentials, ssh, ca_file, proxy: common.proxy.clone(), plain_http },
         signers: Signers {
             allowed_signers_file: common.allowed_signers_file.clone(),
             gpg_keyring_file: common.gpg_keyring_file.clone(),

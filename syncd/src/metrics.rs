@@ -19,7 +19,7 @@ use crate::cluster::GroupKind;
 use crate::cycle::{Clock, Takeover};
 use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
-use crate::report::{CycleResult, Event, Observer, Outcome, Report, ServiceState, Trigger};
+use crate::report::{CycleResult, Event, Observer, Outcome, Report, ServiceState, Stage, Trigger};
 
 /// Bounds of the buckets for single requests, in seconds.
 const REQUEST_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
@@ -36,6 +36,7 @@ pub struct Metrics {
     revision: IntGaugeVec,
     commit_time: Gauge,
     cycles: IntCounterVec,
+    errors: IntGaugeVec,
     phase_seconds: HistogramVec,
     synced: Gauge,
     heartbeat: Gauge,
@@ -87,6 +88,11 @@ impl Metrics {
                 "cycles_total",
                 "Cycles, by what set them off and how they ended.",
                 &["trigger", "result"],
+            ),
+            errors: make.int_gauges(
+                "cycle_errors",
+                "Errors of the last cycle, by the part of it that failed; revision: a signature or the history was refused.",
+                &["stage"],
             ),
             phase_seconds: make.histograms(
                 "cycle_duration_seconds",
@@ -151,6 +157,9 @@ impl Metrics {
         for result in POLL_RESULTS {
             metrics.polls.with_label_values(&[result]);
         }
+        for stage in Stage::ALL {
+            metrics.errors.with_label_values(&[stage.as_str()]);
+        }
         metrics
     }
 
@@ -199,6 +208,10 @@ impl Metrics {
     /// Notes the end of a cycle.
     pub fn cycle(&self, report: &Report) {
         self.cycles.with_label_values(&[report.trigger.as_str(), report.result.as_str()]).inc();
+        for stage in Stage::ALL {
+            let errors = report.errors.iter().filter(|error| error.stage == stage).count();
+            self.errors.with_label_values(&[stage.as_str()]).set(count(errors));
+        }
         let phases = &report.phases;
         let phases =
             [("source", phases.source), ("read", phases.read), ("plan", phases.plan), ("execute", phases.execute)];
@@ -334,7 +347,7 @@ impl<R: Repo> Repo for CountedRepo<R> {
 }
 
 /// Every result of a request to the repository: shown from the start, so that the first failure is a rise and not a new series.
-const POLL_RESULTS: [&str; 10] = [
+const POLL_RESULTS: [&str; 11] = [
     "ok",
     "unreachable",
     "unauthorized",
@@ -344,6 +357,7 @@ const POLL_RESULTS: [&str; 10] = [
     "corrupt",
     "unverified",
     "not_acceptable",
+    "too_large",
     "local",
 ];
 
@@ -358,6 +372,7 @@ fn result_word<T>(result: &Result<T, RepoError>) -> &'static str {
         Err(RepoError::Corrupt(_)) => "corrupt",
         Err(RepoError::Unverified(_)) => "unverified",
         Err(RepoError::NotAcceptable { .. }) => "not_acceptable",
+        Err(RepoError::TooLarge(_)) => "too_large",
         Err(RepoError::Local(_)) => "local",
     }
 }

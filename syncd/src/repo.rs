@@ -82,6 +82,9 @@ pub enum RepoError {
         /// Why.
         reason: String,
     },
+    /// More came than is let in.
+    #[error("the repository is too large: {0}")]
+    TooLarge(String),
     /// The local copy is broken or the disk is full.
     #[error("the local copy of the repository failed: {0}")]
     Local(String),

@@ -376,6 +376,9 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All of them.
+    pub const ALL: [Stage; 6] = [Stage::Source, Stage::Revision, Stage::Index, Stage::State, Stage::Live, Stage::Plan];
+
     /// Returns the word used in reports, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -33,6 +33,8 @@ const TEXT_CHARACTERS_MAX: usize = 200;
 /// Bytes of a pack cache: repeated bases of deltas.
 const PACK_CACHE_BYTES: usize = 16 << 20;
 const LOCK_FILE: &str = "lock";
+/// What the name of a copy ends with until it is whole.
+const HALF: &str = ".half";
 
 pub(super) struct LocalCopy {
     root: PathBuf,
@@ -41,6 +43,8 @@ pub(super) struct LocalCopy {
     current: gix::ThreadSafeRepository,
     /// What was last found out about two commits; it never changes, and a refused revision is asked about at every poll.
     known: Option<(ObjectId, ObjectId, Lineage)>,
+    /// The commit for which a damaged copy was last begun anew. Once must be enough.
+    mended: Option<ObjectId>,
     /// The copy before this one: what it holds may still be in force.
     previous: Option<(PathBuf, gix::ThreadSafeRepository)>,
     _lock: File,
@@ -64,14 +68,24 @@ impl LocalCopy {
         let lock = lock(&root.join(LOCK_FILE))?;
         let name = Hash::of(url.as_bytes()).to_string();
         let name = name.get(..16).unwrap_or(&name).to_owned();
-        let number =
-            copies(&root)?.into_iter().filter(|copy| copy.name == name).map(|copy| copy.number).max().unwrap_or(1);
+        let whole = copies(&root)?.into_iter().filter(|copy| copy.name == name && !copy.is_half);
+        let number = whole.map(|copy| copy.number).max().unwrap_or(1);
         let path = root.join(folder_name(&name, number));
         for other in copies(&root)?.iter().filter(|copy| copy.path != path) {
             remove(&other.path)?;
         }
         let current = open_or_begin(&path)?;
-        Ok(LocalCopy { root, name, number, current, known: None, previous: None, _lock: lock, _temporary: temporary })
+        Ok(LocalCopy {
+            root,
+            name,
+            number,
+            current,
+            known: None,
+            mended: None,
+            previous: None,
+            _lock: lock,
+            _temporary: temporary,
+        })
     }
 
     /// Returns a handle on the current copy.
@@ -83,36 +97,72 @@ impl LocalCopy {
     pub fn fetch(&mut self, source: &Source, revision: &Revision, limits: &GitLimits) -> Result<CommitInfo, RepoError> {
         let id = object_id(revision)?;
         if let Some(repository) = self.holder(id) {
-            return describe(&repository, id);
+            return match describe(&repository, id) {
+                Err(error) => self.mend(source, revision, limits, error),
+                described => described,
+            };
         }
         if packs(self.current.path()) > limits.packs {
-            return self.fetch_anew(source, revision, id, limits);
+            return self.fetch_anew(source, revision, limits);
         }
         let repository = self.repository();
         receive(source, &repository, revision, id, limits)?;
         describe(&repository, id)
     }
 
+    /// Fetches a commit into a new copy, which takes the place of the current one when it is whole.
     fn fetch_anew(
         &mut self,
         source: &Source,
         revision: &Revision,
-        id: ObjectId,
         limits: &GitLimits,
     ) -> Result<CommitInfo, RepoError> {
+        let id = object_id(revision)?;
         let number = self.number + 1;
+        let half = self.root.join(format!("{}{HALF}", folder_name(&self.name, number)));
+        remove(&half)?;
+        let received = open_or_begin(&half).and_then(|begun| {
+            let repository = begun.to_thread_local();
+            receive(source, &repository, revision, id, limits)?;
+            describe(&repository, id)
+        });
+        let described = match received {
+            Ok(described) => described,
+            Err(error) => {
+                remove(&half)?;
+                return Err(error);
+            }
+        };
         let path = self.root.join(folder_name(&self.name, number));
         remove(&path)?;
+        fs::rename(&half, &path).map_err(|error| io(&path.display().to_string(), &error))?;
         let begun = open_or_begin(&path)?;
-        let repository = begun.to_thread_local();
-        receive(source, &repository, revision, id, limits)?;
-        let described = describe(&repository, id)?;
         let old = std::mem::replace(&mut self.current, begun);
         let old_path = self.root.join(folder_name(&self.name, self.number));
         if let Some((path, _)) = self.previous.replace((old_path, old)) {
             remove(&path)?;
         }
         self.number = number;
+        Ok(described)
+    }
+
+    /// Begins a damaged copy anew, once for each commit.
+    fn mend(
+        &mut self,
+        source: &Source,
+        revision: &Revision,
+        limits: &GitLimits,
+        damage: RepoError,
+    ) -> Result<CommitInfo, RepoError> {
+        let id = object_id(revision)?;
+        let is_damage = matches!(damage, RepoError::Corrupt(_) | RepoError::Local(_));
+        if !is_damage || self.mended == Some(id) || self.holder(id).is_none() {
+            return Err(damage);
+        }
+        tracing::warn!(error = %damage, "the local copy of the repository is damaged and is begun anew");
+        // What is wrong with the copy says more than what is wrong with the server; a server that does not answer is asked again.
+        let described = self.fetch_anew(source, revision, limits).map_err(|_| damage)?;
+        self.mended = Some(id);
         Ok(described)
     }
 
@@ -149,7 +199,7 @@ impl LocalCopy {
             let Some(depth) = depths.next() else {
                 break Lineage::Unproven { generations: limits.generations };
             };
-            receive_one(source, &repository, &source.wanted(Some(revision)), depth, limits)?;
+            receive_one(source, &repository, &revision.0, depth, limits)?;
         };
         self.known = Some((id, goal, lineage));
         Ok(lineage)
@@ -162,8 +212,24 @@ impl LocalCopy {
         Ok((repository, id))
     }
 
-    /// Reads regular files of a commit that is here.
+    /// Reads regular files of a commit that is here. A copy that turns out to be damaged is begun anew, once.
     pub fn read(
+        &mut self,
+        source: &Source,
+        revision: &Revision,
+        paths: &[String],
+        limits: &GitLimits,
+    ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        match self.read_here(revision, paths, limits) {
+            Err(error) => {
+                self.mend(source, revision, limits, error)?;
+                self.read_here(revision, paths, limits)
+            }
+            read => read,
+        }
+    }
+
+    fn read_here(
         &self,
         revision: &Revision,
         paths: &[String],
@@ -188,6 +254,7 @@ impl LocalCopy {
 struct Copy {
     name: String,
     number: u64,
+    is_half: bool,
     path: PathBuf,
 }
 
@@ -195,17 +262,21 @@ fn folder_name(name: &str, number: u64) -> String {
     format!("{name}-{number}.git")
 }
 
-/// Lists our copies in a folder; anything else in it is left alone.
+/// Lists our copies in a folder, whole ones and half ones; anything else in it is left alone.
 fn copies(root: &Path) -> Result<Vec<Copy>, RepoError> {
     let fail = |error: &std::io::Error| io(&root.display().to_string(), error);
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(|error| fail(&error))? {
         let path = entry.map_err(|error| fail(&error))?.path();
-        let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".git"));
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let whole = name.strip_suffix(HALF);
+        let (name, is_half) = (whole.unwrap_or(name), whole.is_some());
+        let stem = name.strip_suffix(".git");
         let Some((name, number)) = stem.and_then(|stem| stem.split_once('-')) else { continue };
         let is_ours = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if let (true, Ok(number)) = (is_ours, number.parse()) {
-            found.push(Copy { name: name.to_owned(), number, path });
+            let name = name.to_owned();
+            found.push(Copy { name, number, is_half, path });
         }
     }
     Ok(found)
@@ -291,9 +362,11 @@ fn receive(
     limits: &GitLimits,
 ) -> Result<(), RepoError> {
     const TIP_ONLY: NonZeroU32 = NonZeroU32::MIN;
-    receive_one(source, repository, &source.wanted(None), TIP_ONLY, limits)?;
+    if let Some(reference) = source.reference() {
+        receive_one(source, repository, reference, TIP_ONLY, limits)?;
+    }
     if !repository.has_object(id) {
-        receive_one(source, repository, &source.wanted(Some(revision)), TIP_ONLY, limits)?;
+        receive_one(source, repository, &revision.0, TIP_ONLY, limits)?;
     }
     if repository.has_object(id) { Ok(()) } else { Err(RepoError::Corrupt(format!("commit {revision} did not come"))) }
 }
@@ -307,7 +380,7 @@ fn receive_one(
 ) -> Result<(), RepoError> {
     let remote = source.remote(repository, wanted)?;
     let (connection, said) = source.connect(&remote, repository, limits.fetch)?;
-    let progress = Received::new(limits.fetch_bytes);
+    let progress = Received::new(limits);
     let prepared = connection.prepare_fetch(progress.clone(), ref_map::Options::default());
     let prepared = prepared.map_err(|error| source.refused(&error, said.as_ref()))?;
     if prepared.ref_map().is_missing_required_mapping() {
@@ -317,10 +390,10 @@ fn receive_one(
     let received = prepared.with_shallow(Shallow::DepthAtRemote(depth)).receive(progress.clone(), &progress.stop);
     match received {
         Ok(_) => Ok(()),
-        Err(_) if progress.is_over() => {
-            Err(RepoError::Unreachable(format!("the fetch was stopped: more than {} bytes", limits.fetch_bytes)))
-        }
-        Err(error) => Err(said.as_ref().and_then(Said::reason).unwrap_or_else(|| interrupted(&error))),
+        Err(error) => Err(match progress.excess() {
+            Some(excess) => RepoError::TooLarge(format!("the fetch was stopped at {excess}")),
+            None => said.as_ref().and_then(Said::reason).unwrap_or_else(|| interrupted(&error)),
+        }),
     }
 }
 
@@ -432,30 +505,88 @@ fn io(what: &str, error: &std::io::Error) -> RepoError {
     RepoError::Local(format!("{what}: {error}"))
 }
 
-/// Counts the bytes of a pack as they come, and stops the fetch when there are too many.
+/// Counts what comes, and stops the fetch when it is too much.
 #[derive(Clone)]
 struct Received {
-    /// Bytes so far. Of this instance: the name of the step decides whether they are counted.
-    bytes: Arc<AtomicU64>,
-    bytes_max: u64,
+    counts: Arc<Counts>,
     stop: Arc<AtomicBool>,
-    counts: bool,
+    /// What this instance counts: the name of the step decides.
+    what: What,
     step: StepShared,
 }
 
-impl Received {
-    fn new(bytes_max: u64) -> Self {
-        let step = Arc::new(AtomicUsize::new(0));
-        Received { bytes: Arc::default(), bytes_max, stop: Arc::default(), counts: false, step }
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    PackBytes,
+    Objects,
+    UnpackedBytes,
+    Nothing,
+}
+
+/// What came so far of what is counted, and how much of it may.
+struct Counts {
+    pack_bytes: Bounded,
+    objects: Bounded,
+    unpacked_bytes: Bounded,
+}
+
+struct Bounded {
+    so_far: AtomicU64,
+    most: u64,
+    /// How a reason calls it.
+    name: &'static str,
+}
+
+impl Bounded {
+    fn new(most: u64, name: &'static str) -> Self {
+        Bounded { so_far: AtomicU64::new(0), most, name }
     }
 
     fn is_over(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) > self.bytes_max
+        self.so_far.load(Ordering::Relaxed) > self.most
+    }
+}
+
+impl Received {
+    fn new(limits: &GitLimits) -> Self {
+        let counts = Counts {
+            pack_bytes: Bounded::new(limits.fetch_bytes, "bytes"),
+            objects: Bounded::new(limits.fetch_objects as u64, "objects"),
+            unpacked_bytes: Bounded::new(limits.unpacked_bytes, "bytes of unpacked objects"),
+        };
+        let (counts, step) = (Arc::new(counts), Arc::new(AtomicUsize::new(0)));
+        Received { counts, stop: Arc::default(), what: What::Nothing, step }
+    }
+
+    /// Returns what was too much.
+    fn excess(&self) -> Option<String> {
+        let Counts { pack_bytes, objects, unpacked_bytes } = &*self.counts;
+        let over = [pack_bytes, objects, unpacked_bytes].into_iter().find(|bounded| bounded.is_over())?;
+        Some(format!("more than {} {}", over.most, over.name))
     }
 
     fn child(&self, name: &str) -> Self {
-        // The name that gix gives to the step that reads the pack from the network.
-        Received { counts: name == "read pack", step: Arc::new(AtomicUsize::new(0)), ..self.clone() }
+        // The names that gix gives to its steps.
+        let what = match name {
+            "read pack" => What::PackBytes,
+            "indexing" => What::Objects,
+            "decompressing" | "Decoding" => What::UnpackedBytes,
+            _ => What::Nothing,
+        };
+        Received { what, step: Arc::new(AtomicUsize::new(0)), ..self.clone() }
+    }
+
+    fn add(&self, number: u64) {
+        let bounded = match self.what {
+            What::PackBytes => &self.counts.pack_bytes,
+            What::Objects => &self.counts.objects,
+            What::UnpackedBytes => &self.counts.unpacked_bytes,
+            What::Nothing => return,
+        };
+        bounded.so_far.fetch_add(number, Ordering::Relaxed);
+        if bounded.is_over() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -470,12 +601,7 @@ impl gix::Count for Received {
 
     fn inc_by(&self, step: Step) {
         self.step.fetch_add(step, Ordering::Relaxed);
-        if self.counts {
-            self.bytes.fetch_add(step as u64, Ordering::Relaxed);
-            if self.is_over() {
-                self.stop.store(true, Ordering::Relaxed);
-            }
-        }
+        self.add(step as u64);
     }
 
     fn counter(&self) -> StepShared {

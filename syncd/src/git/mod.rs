@@ -32,7 +32,7 @@ use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 pub struct GitSettings {
     /// `https://…`, `ssh://…`, `file:///…`, or `http://…` under the conditions of [`Access`]. Without credentials in it.
     pub url: String,
-    /// Full name of a ref (`refs/heads/main`), or of a branch (`main`).
+    /// Full name of a ref (`refs/heads/main`), name of a branch (`main`), or `refs/tags/v*`: the tag with the highest version.
     pub reference: String,
     /// How to be let in.
     pub access: Access,
@@ -53,6 +53,10 @@ pub struct GitLimits {
     pub fetch: Duration,
     /// Most bytes of one fetch.
     pub fetch_bytes: u64,
+    /// Most objects of one fetch.
+    pub fetch_objects: usize,
+    /// Most bytes of all objects of one fetch, unpacked.
+    pub unpacked_bytes: u64,
     /// Most bytes of one file.
     pub file_bytes: u64,
     /// Most generations between two revisions that are fetched to see whether one descends from the other.
@@ -67,6 +71,8 @@ impl Default for GitLimits {
             tip: Duration::from_secs(30),
             fetch: Duration::from_secs(300),
             fetch_bytes: 1 << 30,
+            fetch_objects: 2_000_000,
+            unpacked_bytes: 8 << 30,
             file_bytes: 16 << 20,
             generations: 1_000,
             packs: 50,
@@ -147,7 +153,7 @@ impl Repo for GitRepo {
 
     async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
         let (limits, revision) = (self.limits, revision.clone());
-        self.run(limits.fetch, move |_, copy| lock(copy)?.read(&revision, &paths, &limits)).await
+        self.run(limits.fetch, move |source, copy| lock(copy)?.read(source, &revision, &paths, &limits)).await
     }
 }
 

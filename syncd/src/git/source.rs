@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
+use gix::ObjectId;
 use gix::bstr::ByteSlice;
 use gix::progress::Discard;
 use gix::protocol::handshake::Ref;
@@ -25,7 +26,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Name of the user that goes with a token where none is given: GitHub and GitLab take any, others document this one.
 const TOKEN_USER: &str = "x-access-token";
 /// The ref of the local copy that follows the source.
-pub(super) const LOCAL_REF: &str = "refs/syncd/tip";
+const LOCAL_REF: &str = "refs/syncd/tip";
+/// Where many refs would go. They are only looked at.
+const LOCAL_REFS: &str = "refs/syncd/tags/*";
 
 /// How to be let in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Access {
     pub ssh: Option<SshAccess>,
     /// PEM file of the certificate authorities to trust, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// URL of a proxy for https; `None`: that of the environment variables which all programs read, if there is one.
+    pub proxy: Option<String>,
     /// Accept `http://` to hosts other than loopback. Whoever is on the way can then read and change everything.
     pub plain_http: bool,
 }
@@ -56,11 +61,14 @@ pub enum SourceError {
     #[error("the repository URL is not acceptable: {0}")]
     Url(&'static str),
     /// Not the name of a ref.
-    #[error("`{0}` is not the name of a ref; expected for example `refs/heads/main` or `main`")]
+    #[error("`{0}` is not the name of a ref; expected for example `refs/heads/main`, `main` or `refs/tags/v*`")]
     Reference(String),
     /// Credentials for a repository that needs none.
     #[error("{0}")]
     NoUseForCredentials(&'static str),
+    /// Not a proxy that we can use.
+    #[error("the proxy must be `http://host:port`, without credentials")]
+    Proxy,
     /// ssh without a key, or without the server's.
     #[error("ssh needs a key file and a known_hosts file")]
     NoKey,
@@ -80,8 +88,57 @@ pub(super) type Connection<'a, 'r> = gix::remote::Connection<'a, 'static, 'r, Bo
 /// One ref of one repository.
 pub(super) struct Source {
     url: gix::Url,
-    reference: String,
+    wanted: Wanted,
     access: Access,
+}
+
+/// What is followed.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    /// One ref, by its full name.
+    Ref(String),
+    /// Of all tags that begin like this, full name, the one with the highest version.
+    HighestTag(String),
+}
+
+impl Wanted {
+    /// Reads the name of a ref, or the pattern `refs/tags/…*`.
+    fn new(name: &str) -> Result<Self, SourceError> {
+        match name.strip_suffix('*') {
+            None => checked_reference(name).map(Wanted::Ref),
+            Some(prefix) if prefix.starts_with("refs/tags/") => {
+                // What a version would make of it has to be a name.
+                checked_reference(&format!("{prefix}0.0.0")).map_err(|_| SourceError::Reference(name.to_owned()))?;
+                Ok(Wanted::HighestTag(prefix.to_owned()))
+            }
+            Some(_) => Err(SourceError::Reference(name.to_owned())),
+        }
+    }
+
+    /// Returns the refs to ask for, as a pattern of git.
+    fn pattern(&self) -> String {
+        match self {
+            Wanted::Ref(name) => name.clone(),
+            Wanted::HighestTag(prefix) => format!("{prefix}*"),
+        }
+    }
+
+    /// Chooses among the refs of a server, by their full names.
+    fn choose<'a, T>(&self, refs: impl Iterator<Item = (&'a str, T)>) -> Option<T> {
+        match self {
+            Wanted::Ref(wanted) => refs.into_iter().find(|(name, _)| name == wanted).map(|(_, found)| found),
+            Wanted::HighestTag(prefix) => {
+                let versions = refs.filter_map(|(name, found)| Some((version(name.strip_prefix(prefix)?)?, found)));
+                versions.max_by(|(a, _), (b, _)| a.cmp(b)).map(|(_, found)| found)
+            }
+        }
+    }
+}
+
+/// Reads a version as tags have it, with or without `v`. Nothing: it is none, or one before a release.
+fn version(text: &str) -> Option<semver::Version> {
+    let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()?;
+    version.pre.is_empty().then_some(version)
 }
 
 /// What can be known before anything is fetched. The scheme decides what else is needed.
@@ -141,7 +198,14 @@ fn checked_reference(name: &str) -> Result<String, SourceError> {
 impl Source {
     pub fn new(url: &str, reference: &str, access: Access) -> Result<Self, SourceError> {
         let url = checked_url(url, access.plain_http)?;
-        let reference = checked_reference(reference)?;
+        let wanted = Wanted::new(reference)?;
+        if let Some(proxy) = &access.proxy {
+            let host = proxy.strip_prefix("http://").or_else(|| proxy.strip_prefix("https://"));
+            let is_host = host.is_some_and(|host| !host.is_empty() && !host.contains('@'));
+            if !is_host || reqwest::Proxy::all(proxy).is_err() {
+                return Err(SourceError::Proxy);
+            }
+        }
         let (https, ssh) = (&access.credentials, &access.ssh);
         match (&url.scheme, https, ssh) {
             (gix::url::Scheme::Ssh, None, Some(ssh)) => {
@@ -157,38 +221,32 @@ impl Source {
             (_, _, Some(_)) => return Err(SourceError::NoUseForCredentials("a key can only be used with ssh")),
             (_, _, None) => {}
         }
-        Ok(Source { url, reference, access })
+        Ok(Source { url, wanted, access })
     }
 
     /// Asks which commit the ref points at.
     pub fn tip(&self, repository: &gix::Repository, limit: Duration) -> Result<Revision, RepoError> {
-        let remote = self.remote(repository, &self.reference)?;
+        let remote = self.remote(repository, &self.wanted.pattern())?;
         let (connection, said) = self.connect(&remote, repository, limit)?;
         let (map, _) = connection
             .ref_map(Discard, ref_map::Options::default())
             .map_err(|error| self.refused(&error, said.as_ref()))?;
         // Servers of old protocols tell all their refs; those of the new one all that begin alike.
-        let found = map.remote_refs.iter().find_map(|reference| self.commit_of(reference));
-        found.ok_or_else(|| RepoError::NoRef(self.reference.clone()))
+        let found = self.wanted.choose(map.remote_refs.iter().filter_map(named));
+        found.map(|id| Revision(id.to_string())).ok_or_else(|| RepoError::NoRef(self.wanted.pattern()))
     }
 
-    fn commit_of(&self, reference: &Ref) -> Option<Revision> {
-        let (name, object) = match reference {
-            Ref::Peeled { full_ref_name, object, .. }
-            | Ref::Direct { full_ref_name, object }
-            | Ref::Symbolic { full_ref_name, object, .. } => (full_ref_name, object),
-            Ref::Unborn { .. } => return None,
-        };
-        (name == self.reference.as_bytes()).then(|| Revision(object.to_string()))
-    }
-
-    /// Names what to fetch: the ref, or one commit of it.
-    pub fn wanted(&self, revision: Option<&Revision>) -> String {
-        revision.map_or_else(|| self.reference.clone(), |revision| revision.0.clone())
+    /// Names the ref to fetch; nothing where many are looked at, and a commit has to be named.
+    pub fn reference(&self) -> Option<&str> {
+        match &self.wanted {
+            Wanted::Ref(name) => Some(name),
+            Wanted::HighestTag(_) => None,
+        }
     }
 
     pub fn remote<'r>(&self, repository: &'r gix::Repository, wanted: &str) -> Result<gix::Remote<'r>, RepoError> {
-        let specification = format!("+{wanted}:{LOCAL_REF}");
+        let here = if wanted.ends_with('*') { LOCAL_REFS } else { LOCAL_REF };
+        let specification = format!("+{wanted}:{here}");
         let remote = repository.remote_at(self.url.clone()).map_err(|error| local(&error))?.with_fetch_tags(Tags::None);
         remote.with_refspecs([specification.as_str()], Direction::Fetch).map_err(|error| local(&error))
     }
@@ -228,8 +286,14 @@ impl Source {
             Some(path) => Some(certificates(path)?),
             None => None,
         };
+        let proxy = self.access.proxy.as_ref().map(reqwest::Proxy::all).transpose();
+        let proxy = proxy.map_err(|error| RepoError::Local(format!("the proxy cannot be used: {error}")))?;
         let configure = move |builder: reqwest::blocking::ClientBuilder| {
             let builder = builder.timeout(limit).connect_timeout(CONNECT.min(limit));
+            let builder = match &proxy {
+                Some(proxy) => builder.no_proxy().proxy(proxy.clone()),
+                None => builder,
+            };
             Ok(match &authorities {
                 Some(authorities) => builder.tls_certs_only(authorities.clone()),
                 None => builder,
@@ -274,6 +338,9 @@ impl Source {
             };
             return RepoError::NotFound(text.to_owned());
         }
+        if self.url.scheme == gix::url::Scheme::File && text.contains("is a valid git directory") {
+            return RepoError::NotFound(text);
+        }
         if text.contains("HTTP status 3") {
             return RepoError::Unreachable(format!("it has moved, and redirects are not followed: {text}"));
         }
@@ -284,9 +351,20 @@ impl Source {
     }
 }
 
+/// Returns the full name of a ref and the commit that it leads to.
+fn named(reference: &Ref) -> Option<(&str, ObjectId)> {
+    let (name, object) = match reference {
+        Ref::Peeled { full_ref_name, object, .. }
+        | Ref::Direct { full_ref_name, object }
+        | Ref::Symbolic { full_ref_name, object, .. } => (full_ref_name, object),
+        Ref::Unborn { .. } => return None,
+    };
+    Some((name.to_str().ok()?, *object))
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").field("url", &self.url.to_bstring()).field("reference", &self.reference).finish()
+        f.debug_struct("Source").field("url", &self.url.to_bstring()).field("wanted", &self.wanted).finish()
     }
 }
 
@@ -365,6 +443,35 @@ mod tests {
         assert_eq!(checked_reference("refs/tags/v1").expect("valid"), "refs/tags/v1");
         for name in ["", "a b", "a..b", "-x:y", "refs/heads/*", "a:b", "a~1", "refs/heads/.a"] {
             assert!(checked_reference(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_many_tags_the_highest_version_is_followed() {
+        let chosen = |pattern: &str, names: &[&'static str]| {
+            Wanted::new(pattern).expect(pattern).choose(names.iter().map(|name| (*name, *name)))
+        };
+        let tags = ["refs/tags/v1.9.0", "refs/tags/v1.10.0", "refs/tags/v2.0.0-rc.1", "refs/tags/v1", "refs/tags/vx"];
+        assert_eq!(chosen("refs/tags/v*", &tags), Some("refs/tags/v1.10.0"));
+        assert_eq!(chosen("refs/tags/*", &tags), Some("refs/tags/v1.10.0"));
+        assert_eq!(chosen("refs/tags/v1.9*", &tags), None, "what follows has to be a whole version");
+        let tags = ["refs/tags/staging/1.2.3", "refs/tags/production/1.2.2", "refs/heads/production/9.0.0"];
+        assert_eq!(chosen("refs/tags/production/*", &tags), Some("refs/tags/production/1.2.2"));
+        assert_eq!(chosen("refs/tags/v1.9.0", &["refs/tags/v1.9.01", "refs/tags/v1.9.0"]), Some("refs/tags/v1.9.0"));
+        for pattern in ["refs/heads/*", "*", "v*", "refs/tags/v*.0", "refs/tags/**", "refs/tags/a b*"] {
+            assert!(Wanted::new(pattern).is_err(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_named_without_credentials() {
+        let with = |proxy: &str| {
+            let access = Access { proxy: Some(proxy.to_owned()), ..Access::default() };
+            Source::new("https://git.example/a", "main", access)
+        };
+        assert!(with("http://proxy.example:3128").is_ok());
+        for proxy in ["", "proxy.example:3128", "http://", "http://me:secret@proxy.example", "socks5://proxy.example"] {
+            assert!(matches!(with(proxy), Err(SourceError::Proxy)), "{proxy}");
         }
     }
 

@@ -7,6 +7,7 @@
 mod git_repository;
 #[path = "../git_server/mod.rs"]
 mod git_server;
+mod https;
 mod lineage;
 mod over_ssh;
 mod signed;
@@ -106,7 +107,31 @@ async fn a_missing_ref_is_a_failure_and_not_an_absence() {
     let tip = tag.tip().await.unwrap();
     assert_eq!(tip.0, origin.tip(), "an annotated tag is followed to its commit");
     assert_eq!(tag.fetch(&tip).await.unwrap().subject, "first");
-    assert!(matches!(open("file:///nowhere/at/all").tip().await, Err(RepoError::Unreachable(_))));
+    assert!(matches!(open("file:///nowhere/at/all").tip().await, Err(RepoError::NotFound(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_tags_the_highest_version_is_followed() {
+    let origin = Repository::new();
+    origin.commit("first", &[("a", "1")]);
+    origin.git(&["tag", "v1.9.0"]);
+    let second = Revision(origin.commit("second", &[("a", "2")]));
+    origin.git(&["tag", "--annotate", "--message", "tagged", "v1.10.0"]);
+    origin.commit("third", &[("a", "3")]);
+    for other in ["v2.0.0-rc.1", "v3", "w9.0.0", "v1.10.0x"] {
+        origin.git(&["tag", other]);
+    }
+    let mut followed = vec![settings(&origin.url())];
+    let server = https(&origin, None, false).await;
+    followed.extend(server.as_ref().map(|server| over_https(server, None)));
+    for settings in followed {
+        let repo = GitRepo::open(GitSettings { reference: "refs/tags/v*".to_owned(), ..settings }).unwrap();
+        assert_eq!(repo.tip().await.unwrap(), second);
+        assert_eq!(repo.fetch(&second).await.unwrap().subject, "second");
+        assert_eq!(repo.read(&second, paths(["a"])).await.unwrap(), [Some(b"2".to_vec())]);
+    }
+    let none = GitRepo::open(GitSettings { reference: "refs/tags/x*".to_owned(), ..settings(&origin.url()) }).unwrap();
+    assert_eq!(none.tip().await, Err(RepoError::NoRef("refs/tags/x*".to_owned())));
 }
 
 #[tokio::test]
@@ -209,6 +234,33 @@ async fn a_cache_survives_a_killed_process() {
 }
 
 #[tokio::test]
+async fn half_a_clone_takes_nobodys_place() {
+    let origin = Repository::new();
+    let first = Revision(origin.commit("first", &[("a", "1")]));
+    let cache = tempfile::tempdir().unwrap();
+    let limits = GitLimits { packs: 0, ..GitLimits::default() };
+    let cached = || GitSettings { cache: Some(cache.path().to_owned()), limits, ..settings(&origin.url()) };
+    let repo = GitRepo::open(cached()).unwrap();
+    repo.fetch(&first).await.unwrap();
+    let copy = only_copy(cache.path());
+    // The next fetch needs a new copy, and the server goes away.
+    let second = Revision(origin.commit("second", &[("a", "2")]));
+    std::fs::rename(origin.path().join(".git"), origin.path().join("away")).unwrap();
+    assert!(repo.fetch(&second).await.is_err());
+    assert_eq!(only_copy(cache.path()), copy, "nothing half is left");
+    drop(repo);
+    // A process that was killed meanwhile leaves half of one.
+    let name = copy.file_name().unwrap().to_str().unwrap().replace("-1.git", "-2.git.half");
+    std::fs::create_dir_all(cache.path().join(name).join("objects/pack")).unwrap();
+    let repo = reopen(cached);
+    assert_eq!(repo.read(&first, paths(["a"])).await.unwrap(), [Some(b"1".to_vec())]);
+    assert_eq!(only_copy(cache.path()), copy);
+    std::fs::rename(origin.path().join("away"), origin.path().join(".git")).unwrap();
+    repo.fetch(&second).await.unwrap();
+    assert_eq!(repo.read(&second, paths(["a"])).await.unwrap(), [Some(b"2".to_vec())]);
+}
+
+#[tokio::test]
 async fn a_damaged_object_is_noticed() {
     let origin = Repository::new();
     let first = Revision(origin.commit("first", &[("a", "the content of a file, long enough to be found")]));
@@ -231,8 +283,47 @@ async fn a_damaged_object_is_noticed() {
         std::fs::copy(origin.path().join(".git/objects").join(&file), copy.join("objects").join(&file)).unwrap();
     }
     drop(repo);
-    let repo = reopen(|| GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) });
-    assert!(matches!(repo.read(&first, paths(["a"])).await, Err(RepoError::Corrupt(_))));
+    std::fs::rename(origin.path().join(".git"), origin.path().join("away")).unwrap();
+    let reopened = || reopen(|| GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) });
+    let repo = reopened();
+    for _ in 0..2 {
+        assert!(matches!(repo.read(&first, paths(["a"])).await, Err(RepoError::Corrupt(_))));
+    }
+    drop(repo);
+    std::fs::rename(origin.path().join("away"), origin.path().join(".git")).unwrap();
+    let content = b"the content of a file, long enough to be found".to_vec();
+    assert_eq!(reopened().read(&first, paths(["a"])).await.unwrap(), [Some(content)], "it is begun anew");
+}
+
+#[tokio::test]
+async fn a_damaged_pack_is_fetched_again() {
+    let origin = Repository::new();
+    let first = Revision(origin.commit("first", &[("a", "1"), ("b", "2")]));
+    let cache = tempfile::tempdir().unwrap();
+    let cached = || GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) };
+    for half in [false, true] {
+        let repo = reopen(cached);
+        repo.fetch(&first).await.unwrap();
+        drop(repo);
+        let pack = only_copy(cache.path()).join("objects/pack");
+        let pack = std::fs::read_dir(pack).unwrap().map(|file| file.unwrap().path());
+        let pack = pack.into_iter().find(|path| path.extension().is_some_and(|e| e == "pack")).unwrap();
+        let mut bytes = std::fs::read(&pack).unwrap();
+        if half {
+            bytes.truncate(bytes.len() / 2);
+        } else {
+            let middle = 12..bytes.len() - 20;
+            bytes[middle].iter_mut().for_each(|byte| *byte ^= 0x55);
+        }
+        let mut permissions = std::fs::metadata(&pack).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+        std::fs::set_permissions(&pack, permissions).unwrap();
+        std::fs::write(&pack, bytes).unwrap();
+        let repo = reopen(cached);
+        repo.fetch(&first).await.unwrap();
+        let read = repo.read(&first, paths(["a", "b"])).await;
+        assert_eq!(read.unwrap(), [Some(b"1".to_vec()), Some(b"2".to_vec())], "half: {half}");
+    }
 }
 
 #[tokio::test]
@@ -277,8 +368,17 @@ async fn a_fetch_over_the_limit_is_stopped() {
     let revision = Revision(origin.commit("large", &[("a", &noise)]));
     let limits = GitLimits { fetch_bytes: 50_000, ..GitLimits::default() };
     let repo = GitRepo::open(GitSettings { limits, ..settings(&origin.url()) }).unwrap();
-    let Err(RepoError::Unreachable(text)) = repo.fetch(&revision).await else { panic!("not stopped") };
+    let Err(RepoError::TooLarge(text)) = repo.fetch(&revision).await else { panic!("not stopped") };
     assert!(text.contains("more than 50000 bytes"), "{text}");
+    let cases = [
+        (GitLimits { fetch_objects: 2, ..GitLimits::default() }, "more than 2 objects"),
+        (GitLimits { unpacked_bytes: 200_000, ..GitLimits::default() }, "more than 200000 bytes of unpacked objects"),
+    ];
+    for (limits, expected) in cases {
+        let repo = GitRepo::open(GitSettings { limits, ..settings(&origin.url()) }).unwrap();
+        let Err(RepoError::TooLarge(text)) = repo.fetch(&revision).await else { panic!("not stopped: {expected}") };
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 /// Serves a repository; says so where git comes without `http-backend`, and the test has nothing to ask.
@@ -399,4 +499,49 @@ async fn a_server_of_the_old_protocol_is_followed_too() {
     assert_eq!(repo.read(&second, paths(["a"])).await.unwrap(), [Some(b"2".to_vec())]);
     let other = GitSettings { reference: "mai".to_owned(), ..over_https(&server, None) };
     assert!(matches!(GitRepo::open(other).unwrap().tip().await, Err(RepoError::NoRef(_))));
+}
+
+/// Months of polls, in short: what is kept on disk and in the process does not grow with them.
+#[tokio::test]
+async fn disk_and_open_files_stay_bounded_over_thousands_of_polls() {
+    const COMMITS: usize = 150;
+    const POLLS_EACH: usize = 14;
+    let origin = Repository::new();
+    let commits: Vec<String> =
+        (0..COMMITS).map(|n| origin.commit("more", &[("a", &n.to_string().repeat(999))])).collect();
+    let cache = tempfile::tempdir().unwrap();
+    let limits = GitLimits { packs: 10, ..GitLimits::default() };
+    let repo =
+        GitRepo::open(GitSettings { cache: Some(cache.path().to_owned()), limits, ..settings(&origin.url()) }).unwrap();
+    let mut after_warming_up = (0, 0);
+    for (number, commit) in commits.iter().enumerate() {
+        origin.git(&["update-ref", "refs/heads/main", commit]);
+        for _ in 0..POLLS_EACH {
+            assert_eq!(repo.tip().await.unwrap().0, *commit);
+        }
+        let revision = Revision(commit.clone());
+        repo.fetch(&revision).await.unwrap();
+        repo.read(&revision, paths(["a"])).await.unwrap();
+        let now = (disk_bytes(cache.path()), open_files());
+        if number == 25 {
+            after_warming_up = now;
+        }
+        if number > 25 {
+            let (bytes, files) = after_warming_up;
+            assert!(now.0 <= bytes * 3 / 2, "{} bytes at commit {number}, {bytes} at 25", now.0);
+            assert!(now.1 <= files + 40, "{} open files at commit {number}, {files} at 25", now.1);
+        }
+    }
+}
+
+fn disk_bytes(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| if entry.path().is_dir() { disk_bytes(&entry.path()) } else { entry.metadata().unwrap().len() })
+        .sum()
+}
+
+/// Returns how many files this process has open; other tests run beside this one. Nothing where that cannot be asked.
+fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
