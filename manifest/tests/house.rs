@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["plan"],
             &["execute"],
             &["cycle"],
-            &["daemon", "kube", "git", "progress"],
+            &["daemon", "kube", "git", "progress", "webhook"],
             &["leader", "summary"],
             &["logs", "metrics"],
             &["http"],

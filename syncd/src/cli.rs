@@ -34,6 +34,7 @@ use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceSta
 use crate::rules::{Rules, RulesError};
 use crate::state::{self, root_name};
 use crate::summary;
+use crate::webhook::{self, Webhook};
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +123,12 @@ struct Run {
     /// A cycle in which nothing happens for this long is given up; longer than the longest timeout of a service
     #[arg(long, env = "SYNCD_CYCLE_TIMEOUT", default_value = "1h", value_parser = duration, value_name = "TIME")]
     cycle_timeout: Duration,
+    /// Address of the webhook, POST /webhook, which means: poll now. Apart from the other pages, as it is meant for the outside
+    #[arg(long, env = "SYNCD_WEBHOOK_LISTEN", value_name = "ADDRESS", requires = "webhook_secret_file")]
+    webhook_listen: Option<SocketAddr>,
+    /// File with the secret that whoever calls the webhook proves to know, at least 16 bytes; read anew for each call
+    #[arg(long, env = "SYNCD_WEBHOOK_SECRET_FILE", value_name = "FILE", requires = "webhook_listen")]
+    webhook_secret_file: Option<PathBuf>,
     /// Address of /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
     #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     listen: SocketAddr,
@@ -461,7 +468,8 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
 }
 
 async fn run(arguments: Run) -> Result<Exit, CliError> {
-    let Run { common, poll_interval, poll_interval_max, cycle_timeout, listen } = arguments;
+    let Run { common, poll_interval, poll_interval_max, cycle_timeout, webhook_listen, webhook_secret_file, listen } =
+        arguments;
     logs::install(common.log_format, common.log_level);
     let pace = Pace { poll: poll_interval, slowest: poll_interval_max, silence: cycle_timeout, ..Pace::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -481,6 +489,17 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     )]
     let pages = tokio::spawn(http::serve(listener, pages));
     tracing::info!(environment = common.environment, %listen, version = env!("CARGO_PKG_VERSION"), "syncd started");
+    if let Some((address, secret_file)) = webhook_listen.zip(webhook_secret_file) {
+        let listener = TcpListener::bind(address).await.map_err(|source| CliError::Listen { address, source })?;
+        let address = listener.local_addr().unwrap_or(address);
+        let webhook = Arc::new(Webhook::new(secret_file, reconciler.tip().poll_now()));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "it lives as long as the process and owns nothing that must be ended"
+        )]
+        tokio::spawn(webhook::serve(listener, webhook));
+        tracing::info!(%address, "the webhook is listened for");
+    }
     if common.no_leader_election {
         let tip = reconciler.tip();
         face.leadership(&Leadership::Leads { takeover: Takeover::Clean });

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use ulid::Ulid;
 
@@ -31,6 +31,8 @@ pub struct Pace {
     pub slowest: Duration,
     /// Longest time without an event after which a cycle is given up.
     pub silence: Duration,
+    /// Shortest time between two polls that somebody asks for.
+    pub nudge: Duration,
     /// Longest time that a running cycle has left after a stop was asked for.
     pub grace: Duration,
 }
@@ -41,6 +43,7 @@ impl Default for Pace {
             poll: Duration::from_secs(15),
             slowest: Duration::from_secs(5 * 60),
             silence: Duration::from_secs(60 * 60),
+            nudge: Duration::from_secs(1),
             grace: Duration::from_secs(25),
         }
     }
@@ -72,6 +75,9 @@ pub trait Work: Send {
 pub trait Tip: Send + Sync {
     /// Asks the repository; tells whether the ref points elsewhere than when the running cycle asked.
     fn has_moved(&self) -> impl Future<Output = bool> + Send;
+
+    /// Waits until somebody asks for a poll now.
+    fn asked(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Who hears of the loop.
@@ -95,7 +101,7 @@ pub async fn run<W: Work, T: Tip>(
 ) {
     let mut failures = 0_u32;
     while !is_stopped(&stop) {
-        let id = next_id();
+        let (id, begun) = (next_id(), Instant::now());
         listener.beat();
         let asked = Mutex::new(Instant::now());
         let report = one_cycle(work, &Asked { tip, last: &asked }, pace, listener, id, &mut stop).await;
@@ -112,6 +118,7 @@ pub async fn run<W: Work, T: Tip>(
         let since = if failures == 0 { *asked.lock().unwrap_or_else(PoisonError::into_inner) } else { Instant::now() };
         tokio::select! {
             () = sleep_until(since + pace.pause(failures, share(id))) => {}
+            () = nudged(tip, begun + pace.nudge) => {}
             () = stopped(&mut stop) => {}
         }
     }
@@ -121,6 +128,13 @@ pub async fn run<W: Work, T: Tip>(
 struct Asked<'a, T> {
     tip: &'a T,
     last: &'a Mutex<Instant>,
+}
+
+/// Ends when somebody asks for a poll, but not before `earliest`.
+async fn nudged<T: Tip>(tip: &T, earliest: Instant) {
+    // In this order: who is dropped meanwhile has not taken the question away.
+    sleep_until(earliest).await;
+    tip.asked().await;
 }
 
 /// Runs one cycle to its end, whatever that is.
@@ -187,7 +201,11 @@ impl End {
 /// Ends when a newer revision is there: after one poll interval at the latest, and never later by chance.
 async fn moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) {
     loop {
-        sleep(pace.pause(0, share(id)).min(pace.poll)).await;
+        let begun = Instant::now();
+        tokio::select! {
+            () = sleep(pace.pause(0, share(id)).min(pace.poll)) => {}
+            () = nudged(tip.tip, begun + pace.nudge) => {}
+        }
         *tip.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         if tip.tip.has_moved().await {
             return;
@@ -236,7 +254,7 @@ pub struct Reconciler<R, C> {
 impl<R: Repo, C: Cluster> Reconciler<R, C> {
     /// Prepares cycles with an empty memory.
     pub fn new(repo: R, cluster: C, settings: Settings, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
-        let repo = Arc::new(Tracked { repo, tip: Mutex::new(None) });
+        let repo = Arc::new(Tracked { repo, tip: Mutex::new(None), poll_now: Arc::default() });
         Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, observer }
     }
 
@@ -306,6 +324,14 @@ pub fn failed_report(request: &Request, environment: &str, clock: &dyn Clock, er
 pub struct Tracked<R> {
     repo: R,
     tip: Mutex<Option<Revision>>,
+    poll_now: Arc<Notify>,
+}
+
+impl<R> Tracked<R> {
+    /// Returns what asks for a poll now when it is notified.
+    pub fn poll_now(&self) -> Arc<Notify> {
+        Arc::clone(&self.poll_now)
+    }
 }
 
 impl<R: Repo> Repo for Tracked<R> {
@@ -337,5 +363,9 @@ impl<R: Repo> Tip for Tracked<R> {
         // A poll that fails says nothing about the cycle.
         let Ok(now) = self.repo.tip().await else { return false };
         self.tip.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|then| *then != now)
+    }
+
+    async fn asked(&self) {
+        self.poll_now.notified().await;
     }
 }

@@ -43,3 +43,4 @@ pub mod logs;
 pub mod metrics;
 pub mod progress;
 pub mod summary;
+pub mod webhook;

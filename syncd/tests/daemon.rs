@@ -10,7 +10,7 @@ use std::time::Duration;
 use syncd::cycle::{Clock, Request};
 use syncd::daemon::{self, Listener, Pace, Tip, Work, failed_report};
 use syncd::report::{CycleError, CycleResult, Report, Stage};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use ulid::Ulid;
 
@@ -82,12 +82,17 @@ impl Work for Script {
 struct Moving {
     moved: AtomicBool,
     asked: Mutex<Vec<Instant>>,
+    poll_now: Notify,
 }
 
 impl Tip for Moving {
     async fn has_moved(&self) -> bool {
         self.asked.lock().unwrap().push(Instant::now());
         self.moved.load(Ordering::SeqCst)
+    }
+
+    async fn asked(&self) {
+        self.poll_now.notified().await;
     }
 }
 
@@ -175,6 +180,34 @@ async fn the_mending_of_a_refused_index_is_not_noticed_late() {
     let refused = || Act::End(&[Stage::Index]);
     let played = play(vec![refused(), refused(), refused(), Act::End(&[])], &Moving::default(), None).await;
     assert_eq!(played.begun, [0, 15, 30, 45]);
+}
+
+/// Asks for a poll at these seconds.
+async fn nudge(tip: &Moving, seconds: &[u64]) {
+    let start = Instant::now();
+    for second in seconds {
+        tokio::time::sleep_until(start + Duration::from_secs(*second)).await;
+        tip.poll_now.notify_one();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_poll_gets_one_at_once_but_no_more_than_one_a_second() {
+    let tip = Moving::default();
+    let acts = (0..4).map(|_| Act::End(&[])).collect();
+    let (played, ()) = tokio::join!(play(acts, &tip, None), nudge(&tip, &[5, 5, 5, 12]));
+    assert_eq!(played.begun, [0, 5, 6, 12], "what is asked for while a poll runs is a poll after it");
+
+    let tip = Moving::default();
+    let failing = || Act::End(&[Stage::Source]);
+    let (played, ()) = tokio::join!(play(vec![failing(), failing(), Act::End(&[])], &tip, None), nudge(&tip, &[7]));
+    assert_eq!(played.begun, [0, 7, 67], "also where polls have become rare, which they stay");
+
+    let tip = Moving::default();
+    tip.moved.store(true, Ordering::SeqCst);
+    let (played, ()) = tokio::join!(play(vec![Act::Wait, Act::End(&[])], &tip, None), nudge(&tip, &[3]));
+    assert_eq!(played.reports[0].result, CycleResult::Superseded, "and while a cycle waits");
+    assert_eq!(played.asked, 1);
 }
 
 #[test]
