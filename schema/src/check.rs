@@ -20,7 +20,7 @@ const DEPTH_MAX: usize = 128;
 const WORD_MAX: usize = 40;
 
 /// Fields that the API documents call required and that servers do without: they have a default, or the empty value is one.
-/// Not yet held against a kube-apiserver: no answers are recorded for them.
+/// Each was tried on a kube-apiserver 1.35, and is again by the tests of the generator (`tests/validation`).
 const NOT_MISSED: [(&str, &str); 9] = [
     ("batch.v1.PodFailurePolicyOnPodConditionsPattern", "status"),
     ("core.v1.HTTPHeader", "value"),

@@ -21,7 +21,12 @@ pub(super) fn finding(problem: Problem, object: &Value) -> Finding {
         What::Unknown { known } => (End::Key, unknown(&pointer, &known)),
         What::WrongType { expected } => {
             let found = object.pointer(&pointer);
-            let message = format!("`{name}` must be {expected}, not {}", found.map_or("nothing", type_name));
+            let word = match found {
+                Some(Value::Number(number)) if expected == Form::Whole && number.is_f64() => "a fraction",
+                Some(found) => type_name(found),
+                None => "nothing",
+            };
+            let message = format!("`{name}` must be {expected}, not {word}");
             let diagnostic = Diagnostic::error("wrong-type", message);
             let hint = found.and_then(|found| quotes(expected, found));
             (

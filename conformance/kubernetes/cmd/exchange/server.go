@@ -79,11 +79,24 @@ func (s *server) send(ctx context.Context, r request) (response, error) {
 // warningText finds the quoted text of a Warning header (RFC 9111): 299 - "text".
 var warningText = regexp.MustCompile(`^\d{3} \S+ "((?:[^"\\]|\\.)*)"`)
 
+// chance is what differs in a refusal from time to time: uids that are made and thrown away, and which of several unknown fields is named.
+var chance = []struct {
+	pattern *regexp.Regexp
+	name    string
+}{
+	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "<uid>"},
+	{regexp.MustCompile(`\.\S+: field not declared in schema`), "<field>: field not declared in schema"},
+}
+
 // verdict leaves of an answer what it says about the request.
 func verdict(answer response, header http.Header) response {
 	said := response{Code: answer.Code}
 	if status, ok := answer.Body.(map[string]any); ok && answer.Code >= http.StatusBadRequest {
-		said.Body = map[string]any{"message": status["message"], "reason": status["reason"]}
+		message, _ := status["message"].(string)
+		for _, one := range chance {
+			message = one.pattern.ReplaceAllString(message, one.name)
+		}
+		said.Body = map[string]any{"message": message, "reason": status["reason"]}
 	}
 	for _, warning := range header.Values("Warning") {
 		if match := warningText.FindStringSubmatch(warning); match != nil {

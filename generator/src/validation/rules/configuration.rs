@@ -59,6 +59,9 @@ pub(super) fn role(whole: &Part<'_, '_>, found: &mut Vec<Finding>) {
             if whole.field("kind").text() == "Role" {
                 found.push(urls.must("must not be there: only a ClusterRole can have it"));
             }
+            if rule.field("resources").items().next().is_some() {
+                found.push(urls.must("must not be there beside `resources`: write two rules"));
+            }
             continue;
         }
         for field in ["apiGroups", "resources"] {
@@ -98,7 +101,8 @@ pub(super) fn binding(whole: &Part<'_, '_>, found: &mut Vec<Finding>) {
             let what = if groups.len() > 1 { format!("must be `{RBAC}`") } else { "must not be there".to_owned() };
             found.push(group.must(&what));
         }
-        if kind.text() == "ServiceAccount" && subject.field("namespace").text().is_empty() {
+        let is_everywhere = whole.field("kind").text() == "ClusterRoleBinding";
+        if is_everywhere && kind.text() == "ServiceAccount" && subject.field("namespace").text().is_empty() {
             found.push(subject.misses("namespace"));
         }
     }
@@ -110,6 +114,10 @@ pub(super) fn definition(whole: &Part<'_, '_>, found: &mut Vec<Finding>) {
     let (plural, group) = (names.field("plural").text(), spec.field("group").text());
     if !plural.is_empty() && !group.is_empty() && metadata.field("name").text() != format!("{plural}.{group}") {
         found.push(metadata.field("name").must("must be `spec.names.plural`, a dot, and `spec.group`"));
+    }
+    let scope = spec.field("scope");
+    if scope.value.is_string() && !matches!(scope.text(), "Cluster" | "Namespaced") {
+        found.push(scope.must("must be Cluster or Namespaced"));
     }
     let versions = spec.field("versions");
     let stored = versions.items().filter(|version| version.field("storage").value == &Value::Bool(true)).count();

@@ -80,8 +80,8 @@ pub(super) fn ingress(whole: &Part<'_, '_>, spec: &Part<'_, '_>, found: &mut Vec
     let annotations = whole.field("metadata");
     let annotations = annotations.field("annotations");
     let old = annotations.field(CLASS_ANNOTATION);
-    if class.is_there() && old.is_there() {
-        found.push(old.must("must not be there beside `spec.ingressClassName`").hint("remove the annotation"));
+    if class.is_there() && old.is_there() && class.text() != old.text() {
+        found.push(old.must("must not be another than `spec.ingressClassName`").hint("remove the annotation"));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Part, at_least, count_or_percentage, pods, required, selectors};
+use super::{Part, at_least, count_or_percentage, pods, selectors};
 use crate::validation::Finding;
 
 const ALWAYS: [&str; 1] = ["Always"];
@@ -92,6 +92,12 @@ pub(super) fn daemon_set(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
     let rolling = strategy.field("rollingUpdate");
     at_most_all(&rolling, found);
     both_zero(&rolling, found);
+    // A Deployment is given a surge, a DaemonSet none.
+    if is_zero(&rolling.field("maxUnavailable")) && !rolling.field("maxSurge").is_there() {
+        found.push(
+            rolling.field("maxUnavailable").must("must not be 0 without a `maxSurge`: nothing could ever be replaced"),
+        );
+    }
 }
 
 pub(super) fn job(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
@@ -105,8 +111,14 @@ pub(super) fn job(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
     ] {
         at_least(0, &spec.field(field), found);
     }
-    if spec.field("completionMode").text() == "Indexed" {
-        required(spec, "completions", found);
+    let failures = spec.field("podFailurePolicy");
+    for rule in failures.field("rules").items() {
+        for condition in rule.field("onPodConditions").items() {
+            let status = condition.field("status");
+            if !matches!(status.text(), "" | "True" | "False" | "Unknown") {
+                found.push(status.must("must be one of True, False, Unknown"));
+            }
+        }
     }
     if spec.field("selector").is_there() && spec.field("manualSelector").value.as_bool() != Some(true) {
         let hint = "leave it out: the server makes one that finds the pods of this Job only";
@@ -179,6 +191,16 @@ pub(super) fn autoscaler(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
     for field in ["kind", "name"] {
         super::text(&target.field(field), found);
     }
+    let version = target.field("apiVersion");
+    if target.value.is_object()
+        && !version.text().contains('/')
+        && target.field("kind").text() != "ReplicationController"
+    {
+        found.push(match version.is_there() {
+            true => version.must("must have a group, like `apps/v1`"),
+            false => target.misses("apiVersion").hint("write that of the target, like `apps/v1`"),
+        });
+    }
     for metric in spec.field("metrics").items() {
         let kind = metric.field("type");
         let source = match kind.text() {
@@ -187,7 +209,11 @@ pub(super) fn autoscaler(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
             "Object" => "object",
             "External" => "external",
             "ContainerResource" => "containerResource",
-            _ => continue,
+            "" => continue,
+            _ => {
+                found.push(kind.must("must be one of ContainerResource, External, Object, Pods, Resource"));
+                continue;
+            }
         };
         let part = metric.field(source);
         if !part.value.is_object() {
@@ -199,7 +225,11 @@ pub(super) fn autoscaler(spec: &Part<'_, '_>, found: &mut Vec<Finding>) {
             "Utilization" => "averageUtilization",
             "AverageValue" => "averageValue",
             "Value" => "value",
-            _ => continue,
+            "" => continue,
+            _ => {
+                found.push(target.field("type").must("must be one of Utilization, AverageValue, Value"));
+                continue;
+            }
         };
         if !target.field(value).is_there() {
             found.push(target.misses(value));
