@@ -86,10 +86,10 @@ impl Manifest {
             fail(format!("a manifest must be a mapping, not {}", type_name(&value)), "");
             return Err(errors);
         }
-        let api_version = text(&value, "/apiVersion", true, &mut fail);
-        let kind = text(&value, "/kind", true, &mut fail);
-        let namespace = text(&value, "/metadata/namespace", false, &mut fail);
-        let name = text(&value, "/metadata/name", true, &mut fail);
+        let api_version = text(&value, &["apiVersion"], true, &mut fail);
+        let kind = text(&value, &["kind"], true, &mut fail);
+        let namespace = text(&value, &["metadata", "namespace"], false, &mut fail);
+        let name = text(&value, &["metadata", "name"], true, &mut fail);
         if !name.is_empty() && !is_object_name(&name) {
             let rule =
                 "an object name has at most 253 characters and none of `/`, `%`, white space, and is not `.` or `..`";
@@ -256,26 +256,26 @@ fn is_object_name(name: &str) -> bool {
         && !name.contains(|c: char| c == '/' || c == '%' || c.is_whitespace() || c.is_control())
 }
 
-fn text(value: &Value, pointer: &str, required: bool, fail: &mut impl FnMut(String, &str)) -> String {
-    let field = pointer.trim_start_matches('/').replace('/', ".");
-    match value.pointer(pointer) {
-        Some(Value::String(text)) if !text.is_empty() || !required => text.clone(),
-        Some(Value::String(_)) => {
-            fail(format!("`{field}` is empty"), pointer);
-            String::new()
-        }
+fn text(value: &Value, path: &[&str], required: bool, fail: &mut impl FnMut(String, &str)) -> String {
+    let found = path.iter().try_fold(value, |value, key| value.get(key));
+    if let Some(Value::String(text)) = found
+        && !(required && text.is_empty())
+    {
+        return text.clone();
+    }
+    let field = path.join(".");
+    let pointer = format!("/{}", path.join("/"));
+    match found {
+        Some(Value::String(_)) => fail(format!("`{field}` is empty"), &pointer),
         None | Some(Value::Null) => {
             if required {
                 let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
                 fail(format!("`{field}` is missing"), if value.pointer(parent).is_some() { parent } else { "" });
             }
-            String::new()
         }
-        Some(other) => {
-            fail(format!("`{field}` must be a string, not {}", type_name(other)), pointer);
-            String::new()
-        }
+        Some(other) => fail(format!("`{field}` must be a string, not {}", type_name(other)), &pointer),
     }
+    String::new()
 }
 
 /// Returns the type of a JSON value in the words that diagnostics use: `a mapping`, `a list`, `a string`, ...

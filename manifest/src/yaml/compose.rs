@@ -244,15 +244,15 @@ impl Visits {
 
 /// Keeps the pointer of the node at hand and the marks of the document at hand.
 #[derive(Default)]
-struct Marking {
-    pointer: String,
-    marks: Marks,
+pub(super) struct Marking {
+    pub(super) pointer: String,
+    pub(super) marks: Marks,
     /// Bytes of all pointers kept so far, of all documents.
     bytes: usize,
 }
 
 impl Marking {
-    fn descend(&mut self, parent_len: usize, token: &str) {
+    pub(super) fn descend(&mut self, parent_len: usize, token: &str) {
         self.pointer.truncate(parent_len);
         self.pointer.push('/');
         for part in token.split_inclusive(['~', '/']) {
@@ -275,13 +275,13 @@ impl Marking {
         Ok(())
     }
 
-    fn mark_value(&mut self, limits: Limits, at: Position) -> Result<(), ReadError> {
+    pub(super) fn mark_value(&mut self, limits: Limits, at: Position) -> Result<(), ReadError> {
         self.spend(limits, at)?;
         self.marks.values.insert(self.pointer.clone(), at);
         Ok(())
     }
 
-    fn mark_key(&mut self, limits: Limits, at: Position) -> Result<(), ReadError> {
+    pub(super) fn mark_key(&mut self, limits: Limits, at: Position) -> Result<(), ReadError> {
         self.spend(limits, at)?;
         self.marks.keys.insert(self.pointer.clone(), at);
         Ok(())

@@ -3,8 +3,8 @@
 //! [`read()`](read::read) types scalars by the YAML 1.1 rules that `kubectl` applies (goyaml.v2 through JSON); [`write()`](write::write) emits the
 //! canonical form. Knows nothing of Kubernetes objects. Invariant: `read(write(v)) == v` for every value Kubernetes can hold.
 //!
-//! Reading goes through `source` (bytes, characters), `compose` (events to values), `resolve` (types of scalars), with `gaps`, `repair` and
-//! `explain` where the parser's YAML 1.2 and `kubectl`'s 1.1 part ways; writing through `plain` (what needs quotes).
+//! Reading goes through `source` (bytes, characters), then `lines` (what is plainly block style) or, for all the rest, `compose` (events to
+//! values), and `resolve` (types of scalars), with `gaps`, `repair` and `explain` where the parser's YAML 1.2 and `kubectl`'s 1.1 part ways; writing through `plain` (what needs quotes).
 
 pub mod read;
 pub mod write;
@@ -12,6 +12,7 @@ pub mod write;
 mod compose;
 mod explain;
 mod gaps;
+mod lines;
 mod plain;
 mod repair;
 mod resolve;

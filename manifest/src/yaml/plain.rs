@@ -20,6 +20,9 @@ pub(super) enum Class {
 
 /// Returns how `text` is written.
 pub(super) fn class(text: &str) -> Class {
+    if is_identifier(text) {
+        return Class::Plain;
+    }
     let mut several_lines = false;
     let mut tabs = false;
     for char in text.chars() {
@@ -35,6 +38,17 @@ pub(super) fn class(text: &str) -> Class {
         return if text.trim_ascii().is_empty() { Class::Quoted } else { Class::Lines };
     }
     if tabs || is_syntax(text) || may_be_typed(text) { Class::Quoted } else { Class::Plain }
+}
+
+/// Returns whether `text` is made of letters, digits and a few marks that mean nothing, begins with a letter, and is no word that some reader
+/// types: nearly every key, and most texts.
+fn is_identifier(text: &str) -> bool {
+    /// As long as the longest word that some reader types.
+    const WORD_BYTES_MAX: usize = 8;
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/'))
+        && (bytes.len() > WORD_BYTES_MAX || !may_be_typed(text))
 }
 
 /// Returns whether a character can be written as it is, so that a reviewer sees it and every reader keeps it: not controls, not line and
@@ -81,7 +95,7 @@ fn may_be_typed(text: &str) -> bool {
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let word = unsigned.strip_prefix('.').unwrap_or(unsigned);
-    WORDS.iter().any(|known| known.eq_ignore_ascii_case(word)) || looks_numeric(unsigned)
+    WORDS.iter().any(|known| known.len() == word.len() && known.eq_ignore_ascii_case(word)) || looks_numeric(unsigned)
 }
 
 /// Returns whether text without its sign is made like a number, a date or a time: `1_000`, `0x1F`, `1:30`, `1e3`, `2001-12-14T21:59:43Z`,

@@ -1,6 +1,7 @@
 //! Reads YAML as `kubectl` does, with positions.
 //!
-//! Types are those of sigs.k8s.io/yaml: YAML 1.1 through JSON. What a scalar means is in `resolve`, how events become values in `compose`,
+//! Types are those of sigs.k8s.io/yaml: YAML 1.1 through JSON. What a scalar means is in `resolve`, how events become values in `compose`, how
+//! nearly all of them are read without a parser in `lines`,
 //! which characters may occur in `source`, what lies between the tokens in `gaps`. Knows nothing of Kubernetes. Invariant: the same text
 //! gives the same values or the same error, and memory spent is bounded by the [`Limits`] before it is spent.
 //!
@@ -29,8 +30,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::compose::{self, Extent, Fault};
+use super::lines;
 use super::repair::Repairs;
-use super::source;
+use super::source::{self, Survey};
 
 /// A place in a text: line and column, both from 1; columns count Unicode scalar values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -162,6 +164,22 @@ fn read_extent(text: &str, settings: &Settings, extent: Extent) -> Result<Vec<Do
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let survey = source::survey(text)?;
+    if !(survey.old_breaks || survey.tabs_or_returns)
+        && let Some(documents) = lines::read(text, settings, extent)
+    {
+        return Ok(documents);
+    }
+    read_parsed(text, survey, settings, extent)
+}
+
+/// Composes a text, repaired where the parser of YAML 1.2 needs that.
+pub(super) fn read_parsed(
+    text: &str,
+    survey: Survey,
+    settings: &Settings,
+    extent: Extent,
+) -> Result<Vec<Document>, ReadError> {
+    let limit = settings.limits.bytes;
     let mut repairs = Repairs::default();
     let mut text = Cow::Borrowed(text);
     let mut settings = *settings;

@@ -73,6 +73,8 @@ pub(super) struct Survey {
     pub old_breaks: bool,
     /// A tab among the white space that begins a line.
     pub leading_tabs: bool,
+    /// A tab or a carriage return, anywhere.
+    pub tabs_or_returns: bool,
 }
 
 /// Looks at every byte once.
@@ -85,8 +87,15 @@ pub(super) fn survey(text: &str) -> Result<Survey, ReadError> {
     let mut blank_so_far = true;
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
-            b'\n' | b'\r' => blank_so_far = true,
-            b'\t' => survey.leading_tabs |= blank_so_far,
+            b'\n' => blank_so_far = true,
+            b'\r' => {
+                blank_so_far = true;
+                survey.tabs_or_returns = true;
+            }
+            b'\t' => {
+                survey.leading_tabs |= blank_so_far;
+                survey.tabs_or_returns = true;
+            }
             b' ' => {}
             0x21..=0x7e => blank_so_far = false,
             0x00..=0x1f | 0x7f => return Err(forbidden(text, at)),
