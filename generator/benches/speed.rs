@@ -4,6 +4,7 @@
 //!     cargo bench -p generator -- charts DIR...         # only the charts; DIRs are further charts, rendered with their own values
 //!     cargo bench -p generator -- fleet                 # only the fleets
 //!     cargo bench -p generator -- make DIR N ENV,ENV    # writes a fleet, to look at or to profile
+//!     cargo bench -p generator -- repeat CHART N        # renders one chart of the table so often, to profile
 //!
 //! Measures and judges nothing: no figure makes it fail. Without Go, Helm's columns are left out and that is said. What the columns mean is
 //! in `docs/performance-generator.md`.
@@ -43,6 +44,9 @@ fn main() {
             let services = services.parse().expect("a number of services");
             fleet::make(Path::new(folder), services, &environments.split(',').collect::<Vec<_>>());
         }
-        _ => eprintln!("usage: cargo bench -p generator -- [charts DIR... | fleet | make DIR N ENV,ENV]"),
+        ["repeat", chart, times] => charts::repeat(chart, times.parse().expect("a number of renders")),
+        _ => eprintln!(
+            "usage: cargo bench -p generator -- [charts DIR... | fleet | make DIR N ENV,ENV | repeat CHART N]"
+        ),
     }
 }

@@ -1,8 +1,8 @@
 //! Chart by chart: our engine and Helm's, turn about, on the same charts and values, each chart loaded once.
 //!
-//! Helm's side is `conformance/helm/cmd/bench`, a process that stays. What it repeats is ToRenderValues and Render; settling the subcharts,
-//! which ours does for every release, it does once, before. Charts are compared without their schemas, because Helm compiles a schema anew
-//! for every render; the last row has `generic` with it.
+//! Helm's side is `conformance/helm/cmd/bench`, a process that stays. Both sides repeat what `helm template` does between a loaded chart with
+//! parsed values files and the texts: values merged, subcharts settled, values coalesced, templates executed. Charts are compared without
+//! their schemas, because Helm compiles a schema anew for every render; the last row has `generic` with it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use generator::helm::{self, Options};
+use generator::helm::{self, Options, Request};
 use generator::source::SourceTree;
 use serde_json::{Value, json};
 
@@ -33,17 +33,24 @@ struct Case {
 pub fn compare(folders: &[&str]) {
     let mut helm = Helm::start();
     println!("one render in microseconds, median of {ROUNDS} rounds, turn about; ratio: Helm's time by ours");
-    println!("{:<24} {:>9} {:>9} {:>8} {:>9} {:>8}", "chart", "ours", "Helm", "ratio", "Helm CPU", "ratio");
-    let mut ratios = Vec::new();
+    println!(
+        "{:<24} {:>9} {:>9} {:>8} {:>9} {:>9} {:>8}",
+        "chart", "ours", "Helm", "ratio", "ours, CPU", "Helm, CPU", "ratio"
+    );
+    let (mut ratios, mut cpu_ratios) = (Vec::new(), Vec::new());
     for case in cases(folders) {
         match row(&case, helm.as_mut()) {
-            Ok(Some(ratio)) => ratios.push(ratio),
+            Ok(Some((ratio, cpu_ratio))) => {
+                ratios.push(ratio);
+                cpu_ratios.push(cpu_ratio);
+            }
             Ok(None) => {}
             Err(why) => println!("{:<24} left out: {why}", case.name),
         }
     }
     if !ratios.is_empty() {
-        println!("median ratio of {} charts: {:.1}", ratios.len(), median(&mut ratios));
+        let (count, ratio, cpu_ratio) = (ratios.len(), median(&mut ratios), median(&mut cpu_ratios));
+        println!("median ratio of {count} charts: {ratio:.1} by the clock, {cpu_ratio:.1} by processor time");
     }
     for case in with_schema() {
         if let Err(why) = row(&case, helm.as_mut()) {
@@ -53,17 +60,10 @@ pub fn compare(folders: &[&str]) {
     println!();
 }
 
-/// Measures one chart and prints its row; returns how many times as long Helm takes, where there is Helm.
-fn row(case: &Case, helm: Option<&mut Helm>) -> Result<Option<f64>, String> {
-    let mut tree = SourceTree::default();
-    for (path, text) in &case.files {
-        tree.insert(format!("chart/{path}"), text.as_bytes());
-    }
-    let chart =
-        helm::load(&tree, "chart").map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<String>())?;
-    let named: Vec<(String, String)> =
-        case.layers.iter().map(|text| ("values.yaml".to_owned(), text.clone())).collect();
-    let request = crate::request::request(&json!({}), &named)?;
+/// Measures one chart and prints its row; returns how many times as long Helm takes, by the clock and by processor time, where there is
+/// Helm.
+fn row(case: &Case, helm: Option<&mut Helm>) -> Result<Option<(f64, f64)>, String> {
+    let (chart, request) = load(case)?;
     let render = || helm::render(&chart, &request, &Options::default());
     let rendered = render().map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<String>())?;
     let start = Instant::now();
@@ -73,14 +73,16 @@ fn row(case: &Case, helm: Option<&mut Helm>) -> Result<Option<f64>, String> {
         warm += 1;
     }
     let run_ours = || {
-        let start = Instant::now();
+        let (start, spent) = (Instant::now(), processor_time());
         for _ in 0..warm {
             std::hint::black_box(render()).expect("rendered before");
         }
-        start.elapsed().as_secs_f64() * 1e6 / f64::from(warm)
+        let (wall, all) = (start.elapsed(), processor_time() - spent);
+        let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(warm);
+        (each(wall), each(all))
     };
     let Some(helm) = helm else {
-        let mut ours: Vec<f64> = (0..ROUNDS).map(|_| run_ours()).collect();
+        let mut ours: Vec<f64> = (0..ROUNDS).map(|_| run_ours().0).collect();
         println!("{:<24} {:>9.1}", case.name, median(&mut ours));
         return Ok(None);
     };
@@ -90,26 +92,56 @@ fn row(case: &Case, helm: Option<&mut Helm>) -> Result<Option<f64>, String> {
     }
     let times = (TURN.as_secs_f64() * 1e6 / helm.run(3)?.0).ceil().max(1.0) as u32;
     helm.run(times)?;
-    let (mut ours, mut theirs, mut cpu, mut ratios, mut cpu_ratios) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut ours, mut theirs, mut ratios) = (vec![], vec![], vec![]);
+    let (mut our_cpu, mut their_cpu, mut cpu_ratios) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        let our = run_ours();
+        let (our_wall, our_all) = run_ours();
         let (wall, all) = helm.run(times)?;
-        ours.push(our);
+        ours.push(our_wall);
         theirs.push(wall);
-        cpu.push(all);
-        ratios.push(wall / our);
-        cpu_ratios.push(all / our);
+        ratios.push(wall / our_wall);
+        our_cpu.push(our_all);
+        their_cpu.push(all);
+        cpu_ratios.push(all / our_all);
     }
-    let ratio = median(&mut ratios);
+    let (ratio, cpu_ratio) = (median(&mut ratios), median(&mut cpu_ratios));
     println!(
-        "{:<24} {:>9.1} {:>9.1} {ratio:>8.1} {:>9.1} {:>8.1}",
+        "{:<24} {:>9.1} {:>9.1} {ratio:>8.1} {:>9.1} {:>9.1} {cpu_ratio:>8.1}",
         case.name,
         median(&mut ours),
         median(&mut theirs),
-        median(&mut cpu),
-        median(&mut cpu_ratios)
+        median(&mut our_cpu),
+        median(&mut their_cpu)
     );
-    Ok(Some(ratio))
+    Ok(Some((ratio, cpu_ratio)))
+}
+
+/// Returns how long all threads of this process have run.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// Loads a chart and reads its values files.
+fn load(case: &Case) -> Result<(helm::Chart, Request), String> {
+    let mut tree = SourceTree::default();
+    for (path, text) in &case.files {
+        tree.insert(format!("chart/{path}"), text.as_bytes());
+    }
+    let chart =
+        helm::load(&tree, "chart").map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<String>())?;
+    let named: Vec<(String, String)> =
+        case.layers.iter().map(|text| ("values.yaml".to_owned(), text.clone())).collect();
+    Ok((chart, crate::request::request(&json!({}), &named)?))
+}
+
+/// Renders one chart so often: work for a profiler.
+pub fn repeat(name: &str, times: usize) {
+    let case = cases(&[]).into_iter().find(|case| case.name == name).expect("the name of a chart of the table");
+    let (chart, request) = load(&case).expect("it loads");
+    for _ in 0..times {
+        std::hint::black_box(helm::render(&chart, &request, &Options::default())).expect("it renders");
+    }
 }
 
 fn median(figures: &mut [f64]) -> f64 {

@@ -2,8 +2,12 @@
 //
 // It is the other side of `cargo bench -p generator`, which starts it and speaks JSON with it, one object a line each way:
 //
-//	{"load": REQUEST}   loads a chart and the values of one release; answers with the texts it renders to, or an error
+//	{"load": REQUEST}   loads a chart and the values files of one release; answers with the texts it renders to, or an error
 //	{"run": N}          renders that release N times; answers with nanoseconds of the clock and of all processors
+//
+// Rendering is what `helm template` does between a loaded chart with parsed values and the texts: values merged, subcharts settled, values
+// coalesced, templates executed. The copies of the chart that Helm needs for it, because it settles subcharts in place, are made
+// before the clock is started.
 package main
 
 import (
@@ -35,7 +39,7 @@ func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	log.SetOutput(io.Discard)
 	in, out := bufio.NewReaderSize(os.Stdin, 1<<20), json.NewEncoder(os.Stdout)
-	var release *sdk.Prepared
+	var release *sdk.Unsettled
 	for {
 		line, err := in.ReadBytes('\n')
 		if err != nil {
@@ -45,8 +49,8 @@ func main() {
 		var a answer
 		err = json.Unmarshal(line, &q)
 		if err == nil && q.Load != nil {
-			if release, err = sdk.Prepare(*q.Load); err == nil {
-				a.Files, err = release.Render()
+			if release, err = sdk.Load(*q.Load); err == nil {
+				a.Files, err = render(release.Copy())
 			}
 		} else if err == nil {
 			a.Wall, a.CPU, err = run(release, q.Run)
@@ -60,10 +64,23 @@ func main() {
 	}
 }
 
-func run(release *sdk.Prepared, times int) (wall, cpu int64, err error) {
+func render(release *sdk.Unsettled) (map[string]string, error) {
+	prepared, err := release.Settle()
+	if err != nil {
+		return nil, err
+	}
+	return prepared.Render()
+}
+
+func run(release *sdk.Unsettled, times int) (wall, cpu int64, err error) {
+	copies := make([]*sdk.Unsettled, times)
+	for i := range copies {
+		copies[i] = release.Copy()
+	}
 	start, spent := time.Now(), processors()
-	for range times {
-		if _, err := release.Render(); err != nil {
+	for i, copied := range copies {
+		copies[i] = nil
+		if _, err := render(copied); err != nil {
 			return 0, 0, err
 		}
 	}

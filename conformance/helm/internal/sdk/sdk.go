@@ -116,11 +116,34 @@ type Prepared struct {
 
 // Prepare loads the chart, reads the values and settles which subcharts take part.
 func Prepare(r Request) (*Prepared, error) {
-	values, err := userValues(r)
+	unsettled, err := Load(r)
 	if err != nil {
 		return nil, err
 	}
+	return unsettled.Settle()
+}
+
+// Unsettled is a chart that is loaded, and the parsed values of one release, nothing done with them yet.
+type Unsettled struct {
+	chart   *chart.Chart
+	request Request
+	layers  []map[string]any
+	options common.ReleaseOptions
+	caps    common.Capabilities
+}
+
+// Load loads the chart and parses the values files.
+func Load(r Request) (*Unsettled, error) {
+	layers := make([]map[string]any, 0, len(r.Layers))
+	for _, layer := range r.Layers {
+		values, err := loader.LoadValues(strings.NewReader(layer))
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, values)
+	}
 	var c *chart.Chart
+	var err error
 	if r.Dir != "" {
 		c, err = loader.LoadDir(r.Dir)
 	} else {
@@ -138,9 +161,6 @@ func Prepare(r Request) (*Prepared, error) {
 		caps.KubeVersion = *v
 	}
 	caps.APIVersions = append(append(common.VersionSet{}, caps.APIVersions...), r.APIs...)
-	if err := chartutil.ProcessDependencies(c, values); err != nil {
-		return nil, err
-	}
 	name, namespace := r.Name, r.Namespace
 	if name == "" {
 		name = "release-name"
@@ -149,7 +169,48 @@ func Prepare(r Request) (*Prepared, error) {
 		namespace = "default"
 	}
 	options := common.ReleaseOptions{Name: name, Namespace: namespace, Revision: 1, IsInstall: !r.Upgrade, IsUpgrade: r.Upgrade}
-	return &Prepared{c, values, options, caps}, nil
+	return &Unsettled{c, r, layers, options, caps}, nil
+}
+
+// Copy returns a copy that can be settled: Helm settles the subcharts of a chart in the chart itself, and only once.
+// What settling leaves alone - templates, files, values - is shared.
+func (u *Unsettled) Copy() *Unsettled {
+	copied := *u
+	copied.chart = copyChart(u.chart)
+	return &copied
+}
+
+func copyChart(c *chart.Chart) *chart.Chart {
+	copied := *c
+	metadata := *c.Metadata
+	if metadata.Dependencies != nil {
+		metadata.Dependencies = make([]*chart.Dependency, len(c.Metadata.Dependencies))
+		for i, dependency := range c.Metadata.Dependencies {
+			if dependency != nil {
+				d := *dependency
+				metadata.Dependencies[i] = &d
+			}
+		}
+	}
+	copied.Metadata = &metadata
+	subcharts := make([]*chart.Chart, 0, len(c.Dependencies()))
+	for _, subchart := range c.Dependencies() {
+		subcharts = append(subcharts, copyChart(subchart))
+	}
+	copied.SetDependencies(subcharts...)
+	return &copied
+}
+
+// Settle merges the values and settles which subcharts take part, as `helm template` does for every release.
+func (u *Unsettled) Settle() (*Prepared, error) {
+	values, err := userValues(u.request, u.layers)
+	if err != nil {
+		return nil, err
+	}
+	if err := chartutil.ProcessDependencies(u.chart, values); err != nil {
+		return nil, err
+	}
+	return &Prepared{u.chart, values, u.options, u.caps}, nil
 }
 
 // Render renders the release; it can be called any number of times.
@@ -188,14 +249,10 @@ func load(files map[string]string) (*chart.Chart, error) {
 	return loader.LoadFiles(buffered)
 }
 
-func userValues(r Request) (map[string]any, error) {
+func userValues(r Request, layers []map[string]any) (map[string]any, error) {
 	values := map[string]any{}
-	for _, layer := range r.Layers {
-		current, err := loader.LoadValues(strings.NewReader(layer))
-		if err != nil {
-			return nil, err
-		}
-		values = loader.MergeMaps(values, current)
+	for _, layer := range layers {
+		values = loader.MergeMaps(values, layer)
 	}
 	for _, s := range r.SetJSON {
 		trimmed := strings.TrimSpace(s)
