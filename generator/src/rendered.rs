@@ -258,13 +258,18 @@ impl Draft<'_> {
     }
 
     fn hooks(&self) -> Vec<&str> {
-        let hooks = self.value.pointer("/metadata/annotations").and_then(|all| all.get(HOOK)).and_then(Value::as_str);
+        let hooks = self.metadata("annotations").and_then(|all| all.get(HOOK)).and_then(Value::as_str);
         hooks.map(|hooks| hooks.split(',').map(str::trim).collect()).unwrap_or_default()
+    }
+
+    /// Returns a part of the object's metadata.
+    fn metadata(&self, part: &str) -> Option<&Value> {
+        self.value.get("metadata")?.get(part)
     }
 
     fn check_reserved(&self, wrong: &mut Vec<Diagnostic>) {
         for part in ["labels", "annotations"] {
-            let entries = self.value.pointer(&format!("/metadata/{part}")).and_then(Value::as_object);
+            let entries = self.metadata(part).and_then(Value::as_object);
             for (key, value) in entries.into_iter().flatten().filter(|(key, _)| key.starts_with(RESERVED_PREFIX)) {
                 if part == "annotations" && (key.as_str(), value.as_str()) == (PRUNE.0, Some(PRUNE.1)) {
                     continue;

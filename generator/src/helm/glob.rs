@@ -1,81 +1,187 @@
 //! The patterns of `.Files.Glob`.
 //!
 //! `*` and `?` stay within a folder, `**` does not; `[abc]`, `[a-z]`, `[!a]`, `{a,b}` and `\` are known. Source: gobwas/glob v0.2.3.
+//! Charts compile a pattern to match it against a handful of paths, so compiling is a walk over the pattern and no more.
+//! Invariant: matching takes no more steps than the pattern has, for every character of the path.
 
-use std::fmt::Write as _;
 use std::iter::Peekable;
 use std::str::Chars;
 
-use regex::Regex;
-
 /// A compiled pattern.
 #[derive(Debug)]
-pub(super) struct Glob(Regex);
+pub(super) struct Glob {
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Takes one character.
+    One(Class),
+    /// Takes any number of characters.
+    Many(Class),
+    /// Goes on at each of these steps.
+    Fork(Vec<usize>),
+    Jump(usize),
+}
+
+/// Characters.
+#[derive(Debug)]
+enum Class {
+    All,
+    /// All but `/`.
+    InFolder,
+    This(char),
+    List {
+        negated: bool,
+        chars: Vec<char>,
+    },
+    Range {
+        negated: bool,
+        first: char,
+        last: char,
+    },
+}
+
+impl Class {
+    fn has(&self, c: char) -> bool {
+        match self {
+            Class::All => true,
+            Class::InFolder => c != '/',
+            Class::This(this) => c == *this,
+            Class::List { negated, chars } => chars.contains(&c) != *negated,
+            Class::Range { negated, first, last } => (*first..=*last).contains(&c) != *negated,
+        }
+    }
+}
 
 impl Glob {
     /// Compiles a pattern; `None` for a broken one, which Helm lets match everything.
     pub(super) fn new(pattern: &str) -> Option<Glob> {
-        let mut translation =
-            Translation { pattern: pattern.chars().peekable(), out: String::from("(?s)^(?:"), depth: 0 };
-        translation.run()?;
-        let mut out = translation.out;
-        out.extend(std::iter::repeat_n(')', translation.depth));
-        out.push_str(")$");
-        Regex::new(&out).ok().map(Glob)
+        let mut compiler = Compiler { pattern: pattern.chars().peekable(), steps: Vec::new(), open: Vec::new() };
+        compiler.run()?;
+        Some(Glob { steps: compiler.steps })
     }
 
     /// Reports whether the whole path matches.
     pub(super) fn matches(&self, path: &str) -> bool {
-        self.0.is_match(path)
+        let (mut here, mut next) = (Places::new(self.steps.len()), Places::new(self.steps.len()));
+        here.add(0, &self.steps);
+        for c in path.chars() {
+            for &at in &here.list {
+                match self.steps.get(at) {
+                    Some(Step::One(class)) if class.has(c) => next.add(at + 1, &self.steps),
+                    Some(Step::Many(class)) if class.has(c) => next.add(at, &self.steps),
+                    _ => {}
+                }
+            }
+            here.clear();
+            std::mem::swap(&mut here, &mut next);
+            if here.list.is_empty() {
+                return false;
+            }
+        }
+        here.known[self.steps.len()]
     }
 }
 
-struct Translation<'p> {
-    pattern: Peekable<Chars<'p>>,
-    out: String,
-    /// Open braces.
-    depth: usize,
+/// The steps that may come next; behind the last one stands the end.
+struct Places {
+    list: Vec<usize>,
+    known: Vec<bool>,
+    pending: Vec<usize>,
 }
 
-impl Translation<'_> {
+impl Places {
+    fn new(steps: usize) -> Places {
+        Places { list: Vec::new(), known: vec![false; steps + 1], pending: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.list.drain(..).for_each(|at| self.known[at] = false);
+    }
+
+    /// Adds a step, and those that it leads to without a character.
+    fn add(&mut self, at: usize, steps: &[Step]) {
+        self.pending.push(at);
+        while let Some(at) = self.pending.pop() {
+            if std::mem::replace(&mut self.known[at], true) {
+                continue;
+            }
+            self.list.push(at);
+            match steps.get(at) {
+                Some(Step::Many(_)) => self.pending.push(at + 1),
+                Some(Step::Fork(targets)) => self.pending.extend(targets),
+                Some(Step::Jump(target)) => self.pending.push(*target),
+                Some(Step::One(_)) | None => {}
+            }
+        }
+    }
+}
+
+struct Compiler<'p> {
+    pattern: Peekable<Chars<'p>>,
+    steps: Vec<Step>,
+    /// Open braces: where each forks, and the jumps behind its alternatives.
+    open: Vec<(usize, Vec<usize>)>,
+}
+
+impl Compiler<'_> {
     fn run(&mut self) -> Option<()> {
         while let Some(c) = self.pattern.next() {
-            match c {
+            let step = match c {
                 '{' => {
-                    self.depth += 1;
-                    self.out.push_str("(?:");
+                    self.open.push((self.steps.len(), Vec::new()));
+                    Step::Fork(vec![self.steps.len() + 1])
                 }
-                '}' if self.depth > 0 => {
-                    self.depth -= 1;
-                    self.out.push(')');
+                '}' if !self.open.is_empty() => {
+                    self.close();
+                    continue;
                 }
-                ',' if self.depth > 0 => self.out.push('|'),
-                '*' if self.pattern.next_if_eq(&'*').is_some() => self.out.push_str(".*"),
-                '*' => self.out.push_str("[^/]*"),
-                '?' => self.out.push_str("[^/]"),
-                '[' => self.range()?,
-                '\\' => {
-                    // A backslash at the end stands for nothing.
-                    if let Some(c) = self.pattern.next() {
-                        self.literal(c);
-                    }
+                ',' if !self.open.is_empty() => {
+                    self.alternative();
+                    continue;
                 }
-                c => self.literal(c),
-            }
+                '*' if self.pattern.next_if_eq(&'*').is_some() => Step::Many(Class::All),
+                '*' => Step::Many(Class::InFolder),
+                '?' => Step::One(Class::InFolder),
+                '[' => Step::One(self.class()?),
+                // A backslash at the end stands for nothing.
+                '\\' => match self.pattern.next() {
+                    Some(c) => Step::One(Class::This(c)),
+                    None => break,
+                },
+                c => Step::One(Class::This(c)),
+            };
+            self.steps.push(step);
+        }
+        while !self.open.is_empty() {
+            self.close();
         }
         Some(())
     }
 
-    fn literal(&mut self, c: char) {
-        let _ = write!(self.out, "\\x{{{:x}}}", u32::from(c));
+    /// Ends an alternative and begins the next.
+    fn alternative(&mut self) {
+        let Some((fork, jumps)) = self.open.last_mut() else { return };
+        jumps.push(self.steps.len());
+        self.steps.push(Step::Jump(0));
+        let next = self.steps.len();
+        if let Step::Fork(targets) = &mut self.steps[*fork] {
+            targets.push(next);
+        }
+    }
+
+    fn close(&mut self) {
+        let Some((_, jumps)) = self.open.pop() else { return };
+        let end = self.steps.len();
+        for jump in jumps {
+            self.steps[jump] = Step::Jump(end);
+        }
     }
 
     /// A bracket: either one range, or a list of characters in which a dash is itself.
-    fn range(&mut self) -> Option<()> {
-        self.out.push('[');
-        if self.pattern.next_if_eq(&'!').is_some() {
-            self.out.push('^');
-        }
+    fn class(&mut self) -> Option<Class> {
+        let negated = self.pattern.next_if_eq(&'!').is_some();
         let first = *self.pattern.peek()?;
         let mut ahead = self.pattern.clone();
         ahead.next();
@@ -83,31 +189,18 @@ impl Translation<'_> {
             self.pattern.next();
             self.pattern.next();
             let last = self.pattern.next()?;
-            if last < first || self.pattern.next() != Some(']') {
-                return None;
-            }
-            self.literal(first);
-            self.out.push('-');
-            self.literal(last);
-        } else {
-            let mut count = 0;
-            loop {
-                match self.pattern.next()? {
-                    ']' => break,
-                    '\\' => {
-                        let c = self.pattern.next()?;
-                        self.literal(c);
-                    }
-                    c => self.literal(c),
-                }
-                count += 1;
-            }
-            if count == 0 {
-                return None;
+            let is_range = last >= first && self.pattern.next() == Some(']');
+            return is_range.then_some(Class::Range { negated, first, last });
+        }
+        let mut chars = Vec::new();
+        loop {
+            match self.pattern.next()? {
+                ']' => break,
+                '\\' => chars.push(self.pattern.next()?),
+                c => chars.push(c),
             }
         }
-        self.out.push(']');
-        Some(())
+        (!chars.is_empty()).then_some(Class::List { negated, chars })
     }
 }
 
@@ -130,11 +223,24 @@ mod tests {
             ("a\\*", "a*", true),
             ("?", "/", false),
             ("a.b", "axb", false),
+            ("{a,{b,c*}d}e", "cxxde", true),
+            ("{a,{b,c*}d}e", "cx/de", false),
+            ("{a,b", "b", true),
+            ("{,x}y", "y", true),
+            ("a}b,c", "a}b,c", true),
+            ("***", "a/b", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a\\", "a", true),
         ];
         for (pattern, path, expected) in cases {
             let found = Glob::new(pattern).is_some_and(|glob| glob.matches(path));
             assert_eq!(found, expected, "{pattern} {path}");
         }
+        let deep = "{".repeat(10_000) + "a";
+        assert!(Glob::new(&deep).is_some_and(|glob| glob.matches("a") && !glob.matches("b")));
+        let wide = Glob::new(&"{*,**}".repeat(1_000)).expect("a pattern");
+        assert!(wide.matches(&"a/".repeat(20)));
         assert!(Glob::new("[").is_none() && Glob::new("[]").is_none() && Glob::new("[c-a]").is_none());
     }
 }

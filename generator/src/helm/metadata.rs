@@ -200,35 +200,36 @@ impl Metadata {
             None => Value::Map(Map::nil(&STRING_MAP)),
         };
         let text = |text: &String| Value::from(text.as_str());
+        // In byte order of the names, which spares sorting them for every render.
         [
-            ("Name", text(&self.name)),
-            ("Home", text(&self.home)),
-            ("Sources", texts(&self.sources)),
-            ("Version", text(&self.version)),
-            ("Description", text(&self.description)),
-            ("Keywords", texts(&self.keywords)),
-            ("Maintainers", Value::list(maintainers)),
-            ("Icon", text(&self.icon)),
             ("APIVersion", text(&self.api_version)),
-            ("Condition", text(&self.condition)),
-            ("Tags", text(&self.tags)),
-            ("AppVersion", text(&self.app_version)),
-            ("Deprecated", Value::Bool(self.deprecated)),
             ("Annotations", annotations),
-            ("KubeVersion", text(&self.kube_version)),
+            ("AppVersion", text(&self.app_version)),
+            ("Condition", text(&self.condition)),
             ("Dependencies", Value::list(dependencies)),
-            ("Type", text(&self.chart_type)),
+            ("Deprecated", Value::Bool(self.deprecated)),
+            ("Description", text(&self.description)),
+            ("Home", text(&self.home)),
+            ("Icon", text(&self.icon)),
             ("IsRoot", Value::Bool(is_root)),
+            ("Keywords", texts(&self.keywords)),
+            ("KubeVersion", text(&self.kube_version)),
+            ("Maintainers", Value::list(maintainers)),
+            ("Name", text(&self.name)),
+            ("Sources", texts(&self.sources)),
+            ("Tags", text(&self.tags)),
+            ("Type", text(&self.chart_type)),
+            ("Version", text(&self.version)),
         ]
         .into_iter()
-        .map(|(key, value)| (Str::from(key), value))
+        .map(|(key, value)| (Str::constant(key), value))
         .collect()
     }
 }
 
 impl Maintainer {
     fn to_template(&self) -> Value {
-        Value::map([
+        Value::record([
             ("Name", Value::from(self.name.as_str())),
             ("Email", Value::from(self.email.as_str())),
             ("URL", Value::from(self.url.as_str())),
@@ -239,7 +240,7 @@ impl Maintainer {
 impl Dependency {
     fn to_template(&self) -> Value {
         let import_values = self.import_values.iter().map(import_value).collect();
-        Value::map([
+        Value::record([
             ("Name", Value::from(self.name.as_str())),
             ("Version", Value::from(self.version.as_str())),
             ("Repository", Value::from(self.repository.as_str())),

@@ -6,6 +6,7 @@
 
 mod archive;
 mod blame;
+mod frozen;
 mod glob;
 mod ignore;
 mod metadata;
@@ -46,8 +47,8 @@ pub struct Chart {
     /// Path in the chart's folder -> content.
     files: Vec<(String, Vec<u8>)>,
     functions: Arc<Functions>,
-    /// Parsed templates by the list of their names, which differs with the subcharts that take part.
-    sets: Mutex<BTreeMap<Vec<String>, Arc<Prepared>>>,
+    /// Parsed templates by the charts they are of, which differ with the subcharts that take part.
+    sets: Mutex<BTreeMap<String, Arc<Prepared>>>,
 }
 
 impl Chart {

@@ -3,12 +3,12 @@
 //! Source: Helm v4.2.3 `pkg/engine/files.go`, `pkg/chart/common/capabilities.go`, `internal/version`.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::cell::OnceCell;
 
 use base64::Engine;
 
 use super::glob::Glob;
-use super::package::File;
+use super::package::Package;
 use super::{Capabilities, Request};
 use crate::value::{Elem, List, ListType, Map, MapType, Method, Object, Oversized, STRING_MAP, Str, Type, Value};
 
@@ -29,9 +29,10 @@ static FILES: MapType = MapType {
 };
 
 /// Returns `.Files` of a chart.
-pub(super) fn files(files: &[File]) -> Value {
-    let entries = files.iter().map(|file| (Str::from(&file.path), Value::Bytes(file.content.clone()))).collect();
-    Value::Map(Map::typed(&FILES, entries))
+pub(super) fn files(package: &Package) -> Value {
+    let files = package.file_names.iter().zip(&package.files);
+    let entries = files.map(|(name, file)| (name.clone(), Value::Bytes(file.content.clone())));
+    Value::Map(Map::typed(&FILES, entries.collect()))
 }
 
 fn content(files: &Value, args: &[Value]) -> std::sync::Arc<[u8]> {
@@ -48,8 +49,8 @@ fn glob(files: &Value, args: &[Value]) -> Result<Value, String> {
     let glob = Glob::new(&pattern);
     let matches = |path: &Str| glob.as_ref().is_none_or(|glob| glob.matches(&path.to_str_lossy()));
     let entries = files.as_map().map(Map::entries).unwrap_or_default();
-    let found: BTreeMap<Str, Value> = entries.into_iter().filter(|(path, _)| matches(path)).collect();
-    Ok(Value::Map(Map::typed(&FILES, found)))
+    let found = entries.into_iter().filter(|(path, _)| matches(path));
+    Ok(Value::Map(Map::typed(&FILES, found.collect())))
 }
 
 /// Returns the YAML of the contents by the last part of their paths. Where two share it, the one whose path comes last wins; Go leaves it
@@ -83,13 +84,13 @@ fn lines(files: &Value, args: &[Value]) -> Result<Value, String> {
 
 /// Returns `.Release`.
 pub(super) fn release(request: &Request) -> Value {
-    Value::map([
+    Value::record([
+        ("IsInstall", Value::Bool(!request.is_upgrade)),
+        ("IsUpgrade", Value::Bool(request.is_upgrade)),
         ("Name", Value::from(request.release_name.as_str())),
         ("Namespace", Value::from(request.namespace.as_str())),
-        ("IsUpgrade", Value::Bool(request.is_upgrade)),
-        ("IsInstall", Value::Bool(!request.is_upgrade)),
         ("Revision", Value::Int(1)),
-        ("Service", Value::from("Helm")),
+        ("Service", Value::String(Str::constant("Helm"))),
     ])
 }
 
@@ -167,8 +168,22 @@ static VERSION_SET: ListType = ListType {
 #[derive(Debug)]
 struct CapabilitiesObject {
     kube_version: Value,
-    api_versions: Value,
+    /// Those that Helm does not take for granted.
+    own_versions: Vec<String>,
+    /// Made when a template asks for them, which few do.
+    api_versions: OnceCell<Value>,
     helm_version: Value,
+}
+
+impl CapabilitiesObject {
+    fn api_versions(&self) -> Value {
+        let make = || {
+            let known = KNOWN_API_VERSIONS.into_iter().map(|version| Value::String(Str::constant(version)));
+            let own = self.own_versions.iter().map(|version| Value::from(version.as_str()));
+            Value::List(List::typed(&VERSION_SET, known.chain(own).collect()))
+        };
+        self.api_versions.get_or_init(make).clone()
+    }
 }
 
 /// Returns `.Capabilities`.
@@ -177,11 +192,10 @@ struct CapabilitiesObject {
 /// Where the version of Kubernetes is none.
 pub(super) fn capabilities(capabilities: &Capabilities) -> Result<(KubeVersion, Value), String> {
     let kube_version = KubeVersion::parse(&capabilities.kube_version)?;
-    let own = capabilities.api_versions.iter().map(String::as_str);
-    let versions = KNOWN_API_VERSIONS.into_iter().chain(own).map(Value::from).collect();
     let object = CapabilitiesObject {
         kube_version: Value::object(kube_version.clone()),
-        api_versions: Value::List(List::typed(&VERSION_SET, versions)),
+        own_versions: capabilities.api_versions.clone(),
+        api_versions: OnceCell::new(),
         helm_version: Value::object(BuildInfo),
     };
     Ok((kube_version, Value::object(object)))
@@ -195,9 +209,18 @@ impl Object for CapabilitiesObject {
     fn fields(&self) -> Vec<(&'static str, Value)> {
         vec![
             ("KubeVersion", self.kube_version.clone()),
-            ("APIVersions", self.api_versions.clone()),
+            ("APIVersions", self.api_versions()),
             ("HelmVersion", self.helm_version.clone()),
         ]
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "KubeVersion" => Some(self.kube_version.clone()),
+            "APIVersions" => Some(self.api_versions()),
+            "HelmVersion" => Some(self.helm_version.clone()),
+            _ => None,
+        }
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -251,6 +274,15 @@ impl Object for KubeVersion {
             ("Major", Value::from(self.major.as_str())),
             ("Minor", Value::from(self.minor.as_str())),
         ]
+    }
+
+    fn field(&self, name: &str) -> Option<Value> {
+        match name {
+            "Version" => Some(Value::from(self.version.as_str())),
+            "Major" => Some(Value::from(self.major.as_str())),
+            "Minor" => Some(Value::from(self.minor.as_str())),
+            _ => None,
+        }
     }
 
     /// The version; of a copy what Go prints of the struct, the field that templates do not see included.

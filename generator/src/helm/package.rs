@@ -10,10 +10,12 @@ use manifest::yaml::{self, DuplicateKeys, Limits, Marks, ReadError};
 use serde_json::{Map as JsonMap, Value as Json};
 
 use super::archive;
+use super::frozen::Frozen;
 use super::ignore::Rules;
 use super::metadata::{Metadata, Misfit};
 use super::schema::Schema;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::value::Str;
 
 /// Bytes of one file at most; Helm's own limit.
 pub const FILE_BYTES_MAX: usize = 5 << 20;
@@ -27,7 +29,7 @@ pub(super) struct Package {
     pub(super) folder: String,
     pub(super) metadata: Metadata,
     /// The chart's own values.yaml, documents merged; every number a float.
-    pub(super) values: Json,
+    pub(super) values: Frozen,
     /// Where `values` come from.
     pub(super) values_file: Option<File>,
     pub(super) schema: Option<Schema>,
@@ -35,7 +37,16 @@ pub(super) struct Package {
     pub(super) templates: Vec<File>,
     /// What `.Files` sees, by path.
     pub(super) files: Vec<File>,
+    /// The paths of `files`, as templates have them.
+    pub(super) file_names: Vec<Str>,
     pub(super) subcharts: Vec<Package>,
+}
+
+impl Package {
+    /// Reports whether there is anything to settle about its subcharts.
+    pub(super) fn has_dependencies(&self) -> bool {
+        self.metadata.dependencies.is_some() || self.subcharts.iter().any(Package::has_dependencies)
+    }
 }
 
 /// One file of a chart, by its path in the chart.
@@ -56,11 +67,12 @@ pub(super) fn read(folder: &str, files: Vec<File>, depth: usize, diagnostics: &m
     let mut package = Package {
         folder: folder.to_owned(),
         metadata: Metadata::default(),
-        values: Json::Object(JsonMap::new()),
+        values: Frozen::Map(Vec::new()),
         values_file: None,
         schema: None,
         templates: Vec::new(),
         files: Vec::new(),
+        file_names: Vec::new(),
         subcharts: Vec::new(),
     };
     match files.iter().find(|file| file.path == "Chart.yaml") {
@@ -87,6 +99,7 @@ pub(super) fn read(folder: &str, files: Vec<File>, depth: usize, diagnostics: &m
         }
         reader.sort(file, &mut package, &mut subcharts);
     }
+    package.file_names = package.files.iter().map(|file| Str::from(&file.path)).collect();
     reader.validate(&mut package.metadata);
     let failed = reader.failed;
     for (name, files) in subcharts {
@@ -140,7 +153,7 @@ impl Reader<'_> {
         match file.path.as_str() {
             "Chart.yaml" => {}
             "values.yaml" => {
-                package.values = self.values(&file);
+                package.values = Frozen::new(&self.values(&file));
                 package.values_file = Some(file);
             }
             "values.schema.json" => package.schema = self.schema(&file),

@@ -3,7 +3,7 @@
 //! What [`gotemplate::reads`] finds in the data of a template, said in paths of the values of the whole chart: what a subchart calls
 //! `.Values.a` is `sub.a`, and a global that it sees is the one above it, too. NOTES.txt is left out: nobody gets to see it.
 
-use super::render::{self, NOTES};
+use super::render;
 use super::{Chart, Request};
 use crate::diagnostic::{Diagnostics, Place};
 use crate::gotemplate::{self, Part};
@@ -27,13 +27,9 @@ impl Chart {
     /// # Errors
     /// Values that do not fit together, and templates of subcharts that do not parse.
     pub fn reads(&self, request: &Request) -> Result<Vec<ValueRead>, Diagnostics> {
-        let (prepared, templates) = render::prepare(self, request)?;
+        let prepared = render::prepare(self, request)?;
         let mut found = Vec::new();
-        for template in &templates {
-            let base = template.name.rsplit('/').next().unwrap_or(&template.name);
-            if base.starts_with('_') || template.name.ends_with(NOTES) {
-                continue;
-            }
+        for template in prepared.templates.iter().filter(|template| template.is_manifest()) {
             let prefix = subcharts(&template.chart);
             for read in gotemplate::reads(&prepared.set, [template.name.as_str()]) {
                 let Some(path) = path_of_values(&read.path, &prefix, read.whole) else { continue };

@@ -22,7 +22,7 @@ use crate::value::{Map, Str, Value};
 /// The name of the set of all templates, which Helm's error messages show.
 const SET: &str = "gotpl";
 /// Templates with this end are notes for people, not manifests.
-pub(super) const NOTES: &str = "NOTES.txt";
+const NOTES: &str = "NOTES.txt";
 
 /// Returns the functions templates may call.
 pub(super) fn functions() -> Arc<Functions> {
@@ -35,18 +35,39 @@ pub(super) struct Prepared {
     pub(super) set: Arc<TemplateSet>,
     /// Repository path of a template, by its name.
     pub(super) files: Arc<BTreeMap<String, String>>,
+    pub(super) templates: Vec<Template>,
 }
 
-/// A template to be executed.
-pub(super) struct Template<'c> {
+/// A template of a chart that takes part.
+#[derive(Debug)]
+pub(super) struct Template {
     pub(super) name: String,
-    /// Number of folders above it.
-    depth: usize,
-    file: &'c File,
-    /// Path of the chart in the tree, which says what the template sees.
+    /// Path of the chart in the tree.
     pub(super) chart: String,
-    /// Repository path.
-    path: String,
+    /// Which chart of the tree that is, which says what the template sees.
+    of: usize,
+    /// What the template sees of itself: its name, and the folder of the templates of its chart.
+    about: [Str; 2],
+    kind: Kind,
+}
+
+/// What becomes of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Manifest,
+    /// It only lends its definitions.
+    Partial,
+    /// Notes of the chart itself.
+    Notes,
+    /// Notes of a subchart: executed, for they may fail, and not shown.
+    NotesBelow,
+}
+
+impl Template {
+    /// Reports whether what it writes are manifests.
+    pub(super) fn is_manifest(&self) -> bool {
+        self.kind == Kind::Manifest
+    }
 }
 
 pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Result<Rendered, Diagnostics> {
@@ -73,25 +94,17 @@ pub(super) fn render(chart: &Chart, request: &Request, options: &Options) -> Res
         return Err(diagnostics);
     }
 
-    let mut templates = Vec::new();
-    let mut dots = BTreeMap::new();
     let release = objects::release(request);
-    collect(&root, root.name(), Some(user), true, (&release, &capabilities), &mut templates, &mut dots);
-    sort(&mut templates);
-    let prepared = chart.prepared(&templates)?;
-    execute(&prepared, &templates, &dots, options, (chart, request), &root)
+    let mut dots = Vec::new();
+    collect(&root, Some(user), true, (&release, &capabilities), &mut dots);
+    let prepared = chart.prepared(&root)?;
+    execute(&prepared, &dots, options, (chart, request), &root)
 }
 
 /// Returns the templates of the charts that take part in a release, parsed.
-pub(super) fn prepare<'c>(
-    chart: &'c Chart,
-    request: &Request,
-) -> Result<(Arc<Prepared>, Vec<Template<'c>>), Diagnostics> {
-    let (root, user) = settle(chart, request)?;
-    let mut templates = Vec::new();
-    collect(&root, root.name(), Some(user), true, (&Value::Nil, &Value::Nil), &mut templates, &mut BTreeMap::new());
-    sort(&mut templates);
-    Ok((chart.prepared(&templates)?, templates))
+pub(super) fn prepare(chart: &Chart, request: &Request) -> Result<Arc<Prepared>, Diagnostics> {
+    let (root, _) = settle(chart, request)?;
+    chart.prepared(&root)
 }
 
 fn chart_place(chart: &Chart) -> Place {
@@ -103,15 +116,11 @@ pub(super) fn settle<'c>(chart: &'c Chart, request: &Request) -> Result<(Node<'c
     let user = user_values(request)?;
     let mut root = Node::new(&chart.root);
     let misfit = |error: Misfit| misfit(&error, request, &chart_place(chart));
-    if has_dependencies(&chart.root) {
+    if chart.root.has_dependencies() {
         root.process_dependencies(&user).map_err(misfit)?;
     }
     values::coalesce(&root, &user, Nulls::Delete).map_err(misfit)?;
     Ok((root, user))
-}
-
-fn has_dependencies(package: &Package) -> bool {
-    package.metadata.dependencies.is_some() || package.subcharts.iter().any(has_dependencies)
 }
 
 /// The user's values: layers merged low to high, then the single ones.
@@ -205,74 +214,97 @@ fn check_schemas(chart: &Node<'_>, values: &Map, pointer: &str, request: &Reques
     }
 }
 
-/// Sorts into Helm's order, which is reversed: by depth, then by name.
-fn sort(templates: &mut [Template<'_>]) {
-    templates.sort_by(|a, b| (b.depth, &b.name).cmp(&(a.depth, &a.name)));
-}
-
-/// Collects the templates of a chart and its subcharts, and what they see; returns the latter for `.Subcharts`.
-fn collect<'c>(
-    chart: &Node<'c>,
-    path: &str,
+/// Collects what the templates of a chart and of its subcharts see, the chart itself first; returns what its own see, for `.Subcharts`.
+fn collect(
+    chart: &Node<'_>,
     values: Option<Map>,
     is_root: bool,
     (release, capabilities): (&Value, &Value),
-    templates: &mut Vec<Template<'c>>,
-    dots: &mut BTreeMap<String, Map>,
+    dots: &mut Vec<Map>,
 ) -> Map {
     let subcharts = Map::new();
     let values = values.unwrap_or_default();
     let dot: Map = [
-        ("Chart", Value::Map(chart.metadata.to_template(is_root))),
-        ("Files", objects::files(&chart.package.files)),
-        ("Release", release.clone()),
         ("Capabilities", capabilities.clone()),
-        ("Values", Value::Map(values.retyped(&VALUES))),
+        ("Chart", Value::Map(chart.metadata.to_template(is_root))),
+        ("Files", objects::files(chart.package)),
+        ("Release", release.clone()),
         ("Subcharts", Value::Map(subcharts.clone())),
+        ("Values", Value::Map(values.retyped(&VALUES))),
     ]
     .into_iter()
-    .map(|(key, value)| (Str::from(key), value))
+    .map(|(key, value)| (Str::constant(key), value))
     .collect();
+    dots.push(dot.clone());
     for subchart in chart.dependencies() {
-        let below = format!("{path}/charts/{}", subchart.name());
         // A dot in the name of a chart hides its values, in Helm too.
         let own = values::table(&values, subchart.name()).ok();
-        let seen = collect(subchart, &below, own, false, (release, capabilities), templates, dots);
+        let seen = collect(subchart, own, false, (release, capabilities), dots);
         subcharts.insert(subchart.name(), Value::Map(seen));
     }
-    let is_library = chart.metadata.is_library();
-    for file in &chart.package.templates {
-        let base = file.path.rsplit('/').next().unwrap_or(&file.path);
-        if is_library && !base.starts_with('_') {
-            continue;
-        }
-        let name = format!("{path}/{}", file.path);
-        templates.push(Template {
-            depth: name.matches('/').count(),
-            name,
-            file,
-            chart: path.to_owned(),
-            path: format!("{}/{}", chart.package.folder, file.path),
-        });
-    }
-    dots.insert(path.to_owned(), dot.clone());
     dot
 }
 
+/// Visits the charts of a tree in the order of [`collect`], each with its path.
+fn visit<'n, 'c>(chart: &'n Node<'c>, path: &str, each: &mut impl FnMut(&'n Node<'c>, &str)) {
+    each(chart, path);
+    for subchart in chart.dependencies() {
+        visit(subchart, &format!("{path}/charts/{}", subchart.name()), each);
+    }
+}
+
 impl Chart {
-    /// Returns the set of these templates; parsed once for every list of names.
-    fn prepared(&self, templates: &[Template<'_>]) -> Result<Arc<Prepared>, Diagnostics> {
-        let names: Vec<String> = templates.iter().map(|template| template.name.clone()).collect();
+    /// Returns the templates of a tree of charts; parsed once for every such tree.
+    fn prepared(&self, root: &Node<'_>) -> Result<Arc<Prepared>, Diagnostics> {
+        let mut tree = String::new();
+        visit(root, root.name(), &mut |chart, path| tree.extend([path, "\0", chart.package.folder.as_str(), "\n"]));
         let mut sets = self.sets.lock().expect("no code panics while it holds the lock");
-        if let Some(prepared) = sets.get(&names) {
+        if let Some(prepared) = sets.get(&tree) {
             return Ok(Arc::clone(prepared));
         }
+        let prepared = Arc::new(Prepared::new(root, &self.functions)?);
+        sets.insert(tree, Arc::clone(&prepared));
+        Ok(prepared)
+    }
+}
+
+impl Prepared {
+    fn new(root: &Node<'_>, functions: &Arc<Functions>) -> Result<Prepared, Diagnostics> {
+        let mut templates: Vec<(Template, &File)> = Vec::new();
+        let mut files = BTreeMap::new();
+        // Of charts with one path the last one counts.
+        let mut places = BTreeMap::new();
+        let mut charts = 0;
+        visit(root, root.name(), &mut |chart, path| {
+            places.insert(path.to_owned(), charts);
+            charts += 1;
+            for file in &chart.package.templates {
+                let is_partial = file.path.rsplit('/').next().is_some_and(|base| base.starts_with('_'));
+                if chart.metadata.is_library() && !is_partial {
+                    continue;
+                }
+                let name = format!("{path}/{}", file.path);
+                files.insert(name.clone(), format!("{}/{}", chart.package.folder, file.path));
+                let kind = match (is_partial, name.ends_with(NOTES)) {
+                    (true, _) => Kind::Partial,
+                    (false, false) => Kind::Manifest,
+                    (false, true) if name == format!("{}/templates/{NOTES}", root.name()) => Kind::Notes,
+                    (false, true) => Kind::NotesBelow,
+                };
+                let about = [Str::from(&name), Str::from(format!("{path}/templates"))];
+                templates.push((Template { name, chart: path.to_owned(), of: 0, about, kind }, file));
+            }
+        });
+        for (template, _) in &mut templates {
+            template.of = places.get(&template.chart).copied().unwrap_or_default();
+        }
+        // Helm's order is reversed: by depth, then by name.
+        let order = |template: &Template| (template.name.matches('/').count(), template.name.clone());
+        templates.sort_by_cached_key(|(template, _)| std::cmp::Reverse(order(template)));
         let mut diagnostics = Diagnostics::new();
-        let files: BTreeMap<String, String> =
-            templates.iter().map(|template| (template.name.clone(), template.path.clone())).collect();
-        let mut set = TemplateSet::new(SET, Arc::clone(&self.functions));
-        for template in templates {
-            match parse(&template.name, &template.file.content, &self.functions) {
+        let mut set = TemplateSet::new(SET, Arc::clone(functions));
+        for (template, file) in &templates {
+            match parse(&template.name, &file.content, functions) {
                 Ok(parsed) => set.add(&parsed),
                 Err(error) => diagnostics.push(error.diagnostic(&|name| files.get(name).cloned())),
             }
@@ -280,9 +312,8 @@ impl Chart {
         if diagnostics.has_errors() {
             return Err(diagnostics);
         }
-        let prepared = Arc::new(Prepared { set: Arc::new(set), files: Arc::new(files) });
-        sets.insert(names, Arc::clone(&prepared));
-        Ok(prepared)
+        let templates = templates.into_iter().map(|(template, _)| template).collect();
+        Ok(Prepared { set: Arc::new(set), files: Arc::new(files), templates })
     }
 }
 
@@ -303,8 +334,7 @@ pub(super) fn check_templates(package: &Package, functions: &Functions, diagnost
 
 fn execute(
     prepared: &Prepared,
-    templates: &[Template<'_>],
-    dots: &BTreeMap<String, Map>,
+    dots: &[Map],
     options: &Options,
     (chart, request): (&Chart, &Request),
     root: &Node<'_>,
@@ -315,17 +345,13 @@ fn execute(
     let followed = if options.follow { chart.provenance(request).ok().zip(chart.reads(request).ok()) } else { None };
     let followed = followed.map(|(provenance, reads)| (Arc::new(provenance), Arc::new(reads)));
     let mut executor = Executor::new(Arc::clone(&prepared.set), &mut host, engine_options);
-    let mut rendered = Rendered { files: Vec::new(), crds: crds(root), notes: None };
-    for template in templates {
-        let base = template.name.rsplit('/').next().unwrap_or(&template.name);
-        if base.starts_with('_') {
-            continue;
-        }
-        let dot = dots.get(&template.chart).expect("every template belongs to a chart of the tree");
-        let about = Map::new();
-        about.insert("Name", Value::from(template.name.as_str()));
-        about.insert("BasePath", Value::from(format!("{}/templates", template.chart)));
-        dot.insert("Template", Value::Map(about.retyped(&VALUES)));
+    let (mut files, mut notes) = (Vec::new(), None);
+    for template in prepared.templates.iter().filter(|template| template.kind != Kind::Partial) {
+        let dot = &dots[template.of];
+        let [name, base_path] = template.about.clone().map(Value::String);
+        let about = [("BasePath", base_path), ("Name", name)].map(|(key, value)| (Str::constant(key), value));
+        let about: Map = about.into_iter().collect();
+        dot.insert(Str::constant("Template"), Value::Map(about.retyped(&VALUES)));
         let mut output = executor.execute(&template.name, Value::Map(dot.retyped(&VALUES))).map_err(|error| {
             Diagnostics::from(blame::diagnostic(&error, &prepared.files, &template.chart, (chart, request)))
         })?;
@@ -334,27 +360,26 @@ fn execute(
             Ok(text) => text,
             Err(bytes) => Str::from(bytes).to_str_lossy().into_owned(),
         };
-        if template.name.ends_with(NOTES) {
-            if template.name == format!("{}/templates/{NOTES}", chart.name()) {
-                rendered.notes = Some(text);
+        match template.kind {
+            Kind::Notes => notes = Some(text),
+            Kind::NotesBelow => {}
+            Kind::Manifest | Kind::Partial => {
+                files.push(RenderedFile {
+                    path: template.name.clone(),
+                    text,
+                    origins: Some(Arc::new(output.origins)),
+                    values: followed.clone().map(|(provenance, reads)| Followed {
+                        provenance,
+                        reads,
+                        chart: template.chart.clone(),
+                    }),
+                    files: Arc::clone(&prepared.files),
+                });
             }
-            continue;
         }
-        let origins = Some(Arc::new(output.origins));
-        rendered.files.push(RenderedFile {
-            path: template.name.clone(),
-            text,
-            origins,
-            values: followed.clone().map(|(provenance, reads)| Followed {
-                provenance,
-                reads,
-                chart: template.chart.clone(),
-            }),
-            files: Arc::clone(&prepared.files),
-        });
     }
-    rendered.files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(rendered)
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Rendered { files, crds: crds(root), notes })
 }
 
 /// The files of `crds/`, of the chart first.

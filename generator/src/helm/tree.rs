@@ -45,12 +45,9 @@ impl<'c> Node<'c> {
         &self.dependencies
     }
 
-    /// Returns a copy of the chart's own values.
-    pub(super) fn values(&self) -> Map {
-        match &self.imported {
-            Some(values) => copied(values),
-            None => values::map_of_layer(&self.package.values),
-        }
+    /// Returns the chart's own values with what it imports, where dependencies were processed.
+    pub(super) fn imported(&self) -> Option<&Map> {
+        self.imported.as_ref()
     }
 
     /// Settles which subcharts take part, given the user's values.

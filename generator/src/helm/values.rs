@@ -6,6 +6,7 @@
 
 use serde_json::Value as Json;
 
+use super::frozen::Frozen;
 use super::tree::Node;
 use crate::value::{Elem, Map, MapType, Method, Str, Type, Value};
 
@@ -218,14 +219,31 @@ fn coalesce_globals(below: &Map, above: &Map) {
 
 /// Puts a chart's own defaults under `values`.
 fn coalesce_defaults(chart: &Node<'_>, values: &Map, nulls: Nulls) {
-    for (key, default) in chart.values().entries() {
+    // Nulls meant for a subchart are kept for the subchart's own round.
+    let below = |key: &Str| {
+        let is_subchart = chart.dependencies().iter().any(|subchart| *key == *subchart.name());
+        if is_subchart { Nulls::Keep } else { nulls }
+    };
+    let Some(imported) = chart.imported() else {
+        for (key, default) in chart.package.values.entries() {
+            match values.get(key) {
+                Some(Value::Nil) if nulls == Nulls::Delete => drop(values.remove(key)),
+                Some(Value::Map(over)) if is_table_type(&over) => {
+                    coalesce_frozen(&over, default.entries(), below(key));
+                }
+                Some(_) => {}
+                None if default.deletes(nulls) => {}
+                None => values.insert(key.clone(), default.thaw(nulls)),
+            }
+        }
+        return;
+    };
+    for (key, default) in super::tree::copied(imported).entries() {
         match values.get(&key) {
             Some(Value::Nil) if nulls == Nulls::Delete => drop(values.remove(&key)),
             Some(Value::Map(over)) if is_table_type(&over) => {
                 let Value::Map(default) = default else { continue };
-                // Nulls meant for a subchart are kept for the subchart's own round.
-                let is_subchart = chart.dependencies().iter().any(|subchart| key == *subchart.name());
-                let nulls = if is_subchart { Nulls::Keep } else { nulls };
+                let nulls = below(&key);
                 if nulls == Nulls::Delete {
                     remove_nulls(&default);
                 }
@@ -242,6 +260,19 @@ fn coalesce_defaults(chart: &Node<'_>, values: &Map, nulls: Nulls) {
                 }
                 values.insert(key, default);
             }
+        }
+    }
+}
+
+/// Puts entries below those of `over`, in place: what [`coalesce_tables`] does with a copy of them, its nulls removed where they delete.
+fn coalesce_frozen(over: &Map, under: &[(Str, Frozen)], nulls: Nulls) {
+    for (key, value) in under.iter().filter(|(_, value)| !value.deletes(nulls)) {
+        match (over.get(key), value) {
+            // The user's null removes a default, and stays where there is none.
+            (Some(Value::Nil), _) if nulls == Nulls::Delete => drop(over.remove(key)),
+            (None, value) => over.insert(key.clone(), value.thaw(nulls)),
+            (Some(Value::Map(over)), Frozen::Map(under)) => coalesce_frozen(&over, under, nulls),
+            (Some(_), _) => {}
         }
     }
 }

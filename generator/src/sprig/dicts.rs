@@ -85,7 +85,7 @@ fn merge_all(args: &[Value], overwrite: bool) -> Outcome {
     let mut target = target.clone();
     for source in sources.iter().filter_map(Value::as_map) {
         if target.is_nil() && !source.is_nil() {
-            target = Map::typed(&ANY_MAP, std::collections::BTreeMap::new());
+            target = Map::new();
         }
         merge_maps(&target, source, overwrite, &mut Walk::new())?;
     }

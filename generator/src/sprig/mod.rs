@@ -60,10 +60,10 @@ type Outcome = Result<Value, FunctionError>;
 pub struct Host {
     /// Lets functions run whose result differs from run to run; refused otherwise.
     pub allow_nondeterministic: bool,
-    /// How deep each template is included at the moment.
-    included: BTreeMap<Str, usize>,
     /// The templates being included, innermost last.
     including: Vec<Str>,
+    /// How often each of them is, counted only once there are so many that one could be too deep in itself.
+    included: BTreeMap<Str, usize>,
 }
 
 /// Returns a number of a document as Go writes it where it wants text.

@@ -4,7 +4,10 @@
 //! Source: Masterminds/semver v3.5.0.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
@@ -19,6 +22,9 @@ const VERSION_BYTES_MAX: usize = 256;
 const CONSTRAINT_BYTES_MAX: usize = 512;
 /// Groups between `||` at most; upstream's limit.
 const CONSTRAINT_GROUPS_MAX: usize = 32;
+
+/// Constraints kept a thread.
+const KNOWN_MAX: usize = 256;
 
 /// Why a text is no version or no constraint, in upstream's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,22 +52,18 @@ impl Version {
     /// # Errors
     /// What is wrong, in upstream's words.
     pub fn parse(text: &str) -> Result<Version, Error> {
-        static SHAPE: LazyLock<Regex> = LazyLock::new(|| {
-            regex(
-                r"^v?([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?$",
-            )
-        });
         if text.len() > VERSION_BYTES_MAX {
             return error(format!("version string is too long (max {VERSION_BYTES_MAX} bytes)"));
         }
-        let Some(parts) = SHAPE.captures(text) else { return error("invalid semantic version") };
-        let part = |n: usize| parts.get(n).map_or("", |part| part.as_str());
+        let Some([major, minor, patch, prerelease, metadata]) = parts(text) else {
+            return error("invalid semantic version");
+        };
         let version = Version {
-            major: segment(part(1))?,
-            minor: segment(part(2))?,
-            patch: segment(part(3))?,
-            prerelease: part(4).to_owned(),
-            metadata: part(5).to_owned(),
+            major: segment(major)?,
+            minor: segment(minor)?,
+            patch: segment(patch)?,
+            prerelease: prerelease.to_owned(),
+            metadata: metadata.to_owned(),
             original: text.to_owned(),
         };
         check_prerelease(&version.prerelease)?;
@@ -89,6 +91,33 @@ impl Version {
         }
         text
     }
+}
+
+/// Takes a version apart: `v?N(.N(.N)?)?(-WORDS)?(+WORDS)?`, where words have dots between them; what is missing is empty.
+fn parts(text: &str) -> Option<[&str; 5]> {
+    let digits = |text: &str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let (release, metadata) = text.split_once('+').map_or((text, None), |(release, words)| (release, Some(words)));
+    let (release, prerelease) =
+        release.split_once('-').map_or((release, None), |(release, words)| (release, Some(words)));
+    let mut rest = release.strip_prefix('v').unwrap_or(release);
+    let mut numbers = [""; 3];
+    for (n, number) in numbers.iter_mut().enumerate() {
+        if n > 0 {
+            match rest.strip_prefix('.') {
+                Some(after) => rest = after,
+                None => break,
+            }
+        }
+        (*number, rest) = rest.split_at(digits(rest));
+        if number.is_empty() {
+            return None;
+        }
+    }
+    let words = [prerelease, metadata];
+    let are_words = words.into_iter().flatten().all(|words| words.split('.').all(is_word));
+    let [major, minor, patch] = numbers;
+    (rest.is_empty() && are_words).then(|| [major, minor, patch, prerelease.unwrap_or(""), metadata.unwrap_or("")])
 }
 
 fn regex(pattern: &str) -> Regex {
@@ -228,6 +257,27 @@ impl Constraints {
         Ok(Constraints { groups: groups.into_iter().map(parse_group).collect::<Result<_, _>>()? })
     }
 
+    /// Reads a constraint, or finds it read: charts compare with the same few, release for release.
+    ///
+    /// # Errors
+    /// As [`Constraints::parse`].
+    fn known(text: &str) -> Result<Rc<Constraints>, Error> {
+        thread_local! {
+            static KNOWN: RefCell<BTreeMap<String, Rc<Constraints>>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(found) = known.get(text) {
+                return Ok(Rc::clone(found));
+            }
+            if known.len() >= KNOWN_MAX {
+                known.clear();
+            }
+            let parsed = Rc::new(Constraints::parse(text)?);
+            known.insert(text.to_owned(), Rc::clone(&parsed));
+            Ok(parsed)
+        })
+    }
+
     /// Reports whether a version meets every condition of at least one group. A prerelease meets only groups that name one.
     pub fn check(&self, version: &Version) -> bool {
         self.groups.iter().any(|group| {
@@ -364,7 +414,7 @@ fn group<'t>(parts: &Captures<'t>, n: usize) -> &'t str {
 
 /// Reports whether a version is in the range; what is no version or no constraint is not.
 pub fn is_compatible_range(constraint: &str, version: &str) -> bool {
-    match (Version::parse(version), Constraints::parse(constraint)) {
+    match (Version::parse(version), Constraints::known(constraint)) {
         (Ok(version), Ok(constraints)) => constraints.check(&version),
         _ => false,
     }
@@ -373,7 +423,7 @@ pub fn is_compatible_range(constraint: &str, version: &str) -> bool {
 /// `semverCompare`.
 pub(super) fn semver_compare(_: &mut Call<'_>, args: &[Value]) -> Outcome {
     let [Value::String(constraint), Value::String(version)] = args else { return Err(FunctionError::shape()) };
-    let constraints = Constraints::parse(&constraint.to_str_lossy()).map_err(|error| error.0)?;
+    let constraints = Constraints::known(&constraint.to_str_lossy()).map_err(|error| error.0)?;
     let version = Version::parse(&version.to_str_lossy()).map_err(|error| error.0)?;
     Ok(Value::Bool(constraints.check(&version)))
 }

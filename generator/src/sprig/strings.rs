@@ -288,9 +288,17 @@ fn find(text: &[u8], part: &[u8]) -> Option<usize> {
 }
 
 pub(super) fn quote(_: &mut Call<'_>, args: &[Value]) -> Outcome {
-    let quoted: Result<Vec<String>, Oversized> =
-        args.iter().filter(|v| !matches!(v, Value::Nil)).map(|v| Ok(print::quote(text_of(v)?.as_bytes()))).collect();
-    Ok(Value::from(quoted?.join(" ")))
+    let texts: Vec<Str> =
+        args.iter().filter(|v| !matches!(v, Value::Nil)).map(text_of).collect::<Result<_, Oversized>>()?;
+    let bytes = texts.iter().map(|text| text.len() + 3).sum();
+    Ok(Value::from(Str::build(bytes, |out| {
+        for (n, text) in texts.iter().enumerate() {
+            if n > 0 {
+                out.push(' ');
+            }
+            print::append_quoted(out, text.as_bytes());
+        }
+    })))
 }
 
 pub(super) fn squote(_: &mut Call<'_>, args: &[Value]) -> Outcome {
@@ -339,16 +347,23 @@ fn indented(call: &Call<'_>, spaces: i64, text: &Str, before: &str) -> Outcome {
         }
         return Ok(Value::from(Str::from(out)));
     };
-    let mut out = String::with_capacity(len);
-    out.push_str(before);
-    for line in text.split_inclusive('\n') {
-        out.extend(std::iter::repeat_n(' ', width));
-        out.push_str(line);
-    }
-    if text.is_empty() || text.ends_with('\n') {
-        out.extend(std::iter::repeat_n(' ', width));
-    }
-    Ok(Value::from(out))
+    const SPACES: &str = "                                                                ";
+    let pad = |out: &mut String| match SPACES.get(..width) {
+        Some(spaces) => out.push_str(spaces),
+        None => out.extend(std::iter::repeat_n(' ', width)),
+    };
+    Ok(Value::from(Str::build(len, |out| {
+        out.push_str(before);
+        pad(out);
+        let mut rest = text;
+        while let Some(end) = rest.find('\n') {
+            let (line, after) = rest.split_at(end + 1);
+            out.push_str(line);
+            pad(out);
+            rest = after;
+        }
+        out.push_str(rest);
+    })))
 }
 
 pub(super) fn replace(call: &mut Call<'_>, args: &[Value]) -> Outcome {

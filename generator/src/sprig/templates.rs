@@ -15,21 +15,29 @@ const TPL_NAME: &str = "gotpl";
 pub(super) fn include(call: &mut Call<'_>, args: &[Value]) -> Result<Execution, FunctionError> {
     let [Value::String(name), data] = args else { return Err(FunctionError::shape()) };
     let host = call.host::<Host>().ok_or_else(FunctionError::shape)?;
-    let count = host.included.entry(name.clone()).or_insert(0);
-    if *count > INCLUDES_OF_ONE_NAME_MAX {
-        let message = format!("rendering template has a nested reference name: {name}: unable to execute template");
-        return Err(FunctionError::new(message).code("limit"));
+    if host.including.len() > INCLUDES_OF_ONE_NAME_MAX && host.included.is_empty() {
+        for name in &host.including {
+            *host.included.entry(name.clone()).or_insert(0) += 1;
+        }
     }
-    *count += 1;
+    if !host.included.is_empty() {
+        let count = host.included.entry(name.clone()).or_insert(0);
+        if *count > INCLUDES_OF_ONE_NAME_MAX {
+            let message = format!("rendering template has a nested reference name: {name}: unable to execute template");
+            return Err(FunctionError::new(message).code("limit"));
+        }
+        *count += 1;
+    }
     host.including.push(name.clone());
     Ok(Execution { template: Run::Named(name.clone()), data: data.clone(), finish: Some(included), preamble: None })
 }
 
 fn included(call: &mut Call<'_>, text: Str) -> Result<Value, FunctionError> {
     let host = call.host::<Host>().ok_or_else(FunctionError::shape)?;
-    if let Some(name) = host.including.pop()
-        && let Some(count) = host.included.get_mut(&name)
-    {
+    let ended = host.including.pop();
+    if host.including.is_empty() {
+        host.included.clear();
+    } else if let Some(count) = ended.and_then(|name| host.included.get_mut(&name)) {
         *count = count.saturating_sub(1);
     }
     Ok(Value::from(text))

@@ -3,9 +3,8 @@
 //! `set` on a map is seen by every holder, also by templates executed later: Helm charts rely on it.
 //! Invariant: iteration is in byte order of the keys; a [`Map::borrow`] is never held across a call that may write.
 
-use super::{ANY_MAP, MapType, Str, Value, drop_flat};
+use super::{ANY_MAP, Entries, MapType, Str, Value, drop_flat};
 use std::cell::{Ref, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
@@ -18,17 +17,17 @@ pub struct Map {
 
 struct Data {
     nil: bool,
-    entries: RefCell<BTreeMap<Str, Value>>,
+    entries: RefCell<Entries>,
 }
 
 impl Map {
     /// Returns an empty `map[string]interface {}`.
     pub fn new() -> Map {
-        Map::typed(&ANY_MAP, BTreeMap::new())
+        Map::typed(&ANY_MAP, Entries::new())
     }
 
     /// Returns a map of the given type; the caller answers for the elements being of it.
-    pub fn typed(map_type: &'static MapType, entries: BTreeMap<Str, Value>) -> Map {
+    pub fn typed(map_type: &'static MapType, entries: Entries) -> Map {
         Map { map_type, data: Rc::new(Data { nil: false, entries: RefCell::new(entries) }) }
     }
 
@@ -70,7 +69,7 @@ impl Map {
 
     /// Reports whether the key is present, nil or not.
     pub fn contains_key(&self, key: impl AsRef<[u8]>) -> bool {
-        self.data.entries.borrow().contains_key(key.as_ref())
+        self.data.entries.borrow().get(key.as_ref()).is_some()
     }
 
     /// Sets a key for all holders of the map.
@@ -85,7 +84,7 @@ impl Map {
     }
 
     /// Borrows the entries for reading. Do not hold it while calling anything that may write maps.
-    pub fn borrow(&self) -> Ref<'_, BTreeMap<Str, Value>> {
+    pub fn borrow(&self) -> Ref<'_, Entries> {
         self.data.entries.borrow()
     }
 

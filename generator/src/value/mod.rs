@@ -8,6 +8,7 @@
 //! Every walk over a value is bounded by [`MAX_DEPTH`] and [`MAX_VISITS`], because `set $d "self" $d` makes a cycle.
 
 mod cycle;
+mod entries;
 mod equal;
 mod json;
 mod list;
@@ -17,6 +18,7 @@ mod text;
 mod types;
 
 pub(crate) use cycle::knot;
+pub use entries::Entries;
 pub use equal::deep_equal;
 pub use json::{ToJsonError, from_json};
 pub use list::List;
@@ -175,6 +177,11 @@ impl Value {
     /// Returns a `map[string]interface {}`.
     pub fn map<K: Into<Str>>(entries: impl IntoIterator<Item = (K, Value)>) -> Value {
         Value::Map(entries.into_iter().map(|(key, value)| (key.into(), value)).collect())
+    }
+
+    /// Returns a `map[string]interface {}` of names that are part of the program.
+    pub fn record<const N: usize>(fields: [(&'static str, Value); N]) -> Value {
+        Value::Map(fields.into_iter().map(|(name, value)| (Str::constant(name), value)).collect())
     }
 
     /// Returns the dynamic Go type; `None` for untyped nil, which has none.

@@ -5,8 +5,12 @@
 //! as text, so equality, order and hashing need not care which form they meet.
 
 use std::borrow::{Borrow, Cow};
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
+
+/// Room kept between two strings that are [built](Str::build).
+const SPARE_BYTES_MAX: usize = 1 << 20;
 
 /// An immutable, shared Go string.
 #[derive(Clone)]
@@ -15,6 +19,8 @@ pub struct Str(Repr);
 #[derive(Clone)]
 enum Repr {
     Text(Arc<str>),
+    /// Part of the program: needs no counter.
+    Constant(&'static str),
     /// Never valid UTF-8.
     Binary(Arc<[u8]>),
 }
@@ -22,13 +28,35 @@ enum Repr {
 impl Str {
     /// Returns the empty string, without allocating.
     pub fn empty() -> Str {
-        Str(Repr::Text(Arc::default()))
+        Str::constant("")
+    }
+
+    /// Returns a string that is part of the program, without allocating.
+    pub const fn constant(text: &'static str) -> Str {
+        Str(Repr::Constant(text))
+    }
+
+    /// Returns what is written into a buffer that is there already: for functions that know their result piece by piece.
+    pub fn build(bytes: usize, write: impl FnOnce(&mut String)) -> Str {
+        thread_local! {
+            static SPARE: Cell<String> = const { Cell::new(String::new()) };
+        }
+        let mut buffer = SPARE.take();
+        buffer.reserve(bytes);
+        write(&mut buffer);
+        let text = Str::from(buffer.as_str());
+        buffer.clear();
+        if buffer.capacity() <= SPARE_BYTES_MAX {
+            SPARE.set(buffer);
+        }
+        text
     }
 
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Repr::Text(text) => text.as_bytes(),
+            Repr::Constant(text) => text.as_bytes(),
             Repr::Binary(bytes) => bytes,
         }
     }
@@ -37,6 +65,7 @@ impl Str {
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
             Repr::Text(text) => Some(text),
+            Repr::Constant(text) => Some(text),
             Repr::Binary(_) => None,
         }
     }
@@ -45,6 +74,7 @@ impl Str {
     pub fn to_str_lossy(&self) -> Cow<'_, str> {
         match &self.0 {
             Repr::Text(text) => Cow::Borrowed(text),
+            Repr::Constant(text) => Cow::Borrowed(text),
             Repr::Binary(bytes) => Cow::Owned(runes(bytes).map(|(_, rune, _)| rune).collect()),
         }
     }
@@ -69,12 +99,9 @@ impl Str {
     /// # Panics
     /// Where the range lies outside the string, as slicing does.
     pub fn slice(&self, start: usize, end: usize) -> Str {
-        match &self.0 {
-            Repr::Text(text) => match text.get(start..end) {
-                Some(part) => Str::from(part),
-                None => Str::from(&text.as_bytes()[start..end]),
-            },
-            Repr::Binary(bytes) => Str::from(&bytes[start..end]),
+        match self.as_str().and_then(|text| text.get(start..end)) {
+            Some(part) => Str::from(part),
+            None => Str::from(&self.as_bytes()[start..end]),
         }
     }
 
@@ -224,9 +251,9 @@ impl fmt::Display for Str {
 
 impl fmt::Debug for Str {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Text(text) => fmt::Debug::fmt(text, f),
-            Repr::Binary(bytes) => write!(f, "b\"{}\"", bytes.escape_ascii()),
+        match self.as_str() {
+            Some(text) => fmt::Debug::fmt(text, f),
+            None => write!(f, "b\"{}\"", self.as_bytes().escape_ascii()),
         }
     }
 }
@@ -306,6 +333,14 @@ impl Text {
         match &self.0 {
             Buffer::Text(buffer) => buffer.as_bytes(),
             Buffer::Binary(buffer) => buffer,
+        }
+    }
+
+    /// Returns the text so far, unless something was appended that is not UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.0 {
+            Buffer::Text(buffer) => Some(buffer),
+            Buffer::Binary(_) => None,
         }
     }
 

@@ -125,7 +125,7 @@ impl Machine<'_> {
                 (Arc::clone(main), self.layered(&parsed))
             }
         };
-        Ok(Pause::Enter(template, data, Some(Box::new(Running { function, node, execution })), local))
+        Ok(Pause::Enter(template, data, Some(Running { function, node, execution }), local))
     }
 
     pub(super) fn parse(&mut self, name: &Str, text: &Str) -> Result<Parsed, ParseError> {

@@ -229,7 +229,7 @@ struct Frame {
     dot: Slot,
     local: Option<Local>,
     /// The function that executes, `None` for the `template` action.
-    function: Option<Box<Running>>,
+    function: Option<Running>,
 }
 
 /// A function whose template is executing.
@@ -246,7 +246,7 @@ type Local = Rc<BTreeMap<Str, Arc<Template>>>;
 /// Why the instructions of one frame stopped.
 enum Pause {
     /// Another template is to be executed.
-    Enter(Arc<Template>, Value, Option<Box<Running>>, Option<Local>),
+    Enter(Arc<Template>, Value, Option<Running>, Option<Local>),
     /// The template ended.
     Return,
 }

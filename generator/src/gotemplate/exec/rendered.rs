@@ -15,6 +15,11 @@ pub struct Rendered {
 impl Rendered {
     /// Removes every occurrence of a text, as Helm removes `<no value>`, and keeps the origins right.
     pub fn remove(&mut self, needle: &str) {
+        // Nearly all texts have not even its first character.
+        let first = needle.chars().next();
+        if self.text.as_str().zip(first).is_some_and(|(text, first)| !text.contains(first)) {
+            return;
+        }
         let bytes = self.text.as_bytes();
         let mut removed = Vec::new();
         let mut from = 0;

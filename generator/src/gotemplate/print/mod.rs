@@ -10,7 +10,7 @@ mod verbs;
 
 pub use float::format_float;
 pub(crate) use float::{append_int, append_shortest};
-pub(crate) use quote::{Unit, is_alphanumeric, unquote, unquote_char};
+pub(crate) use quote::{Unit, append_quoted, is_alphanumeric, unquote, unquote_char};
 pub use quote::{is_print, quote};
 
 use super::limits::OUTPUT_BYTES_MAX;

@@ -33,6 +33,11 @@ pub fn quote(text: &[u8]) -> String {
     quote_with(text, '"', Charset::Unicode)
 }
 
+/// Appends `strconv.Quote` of a string.
+pub(crate) fn append_quoted(out: &mut String, text: &[u8]) {
+    append_with(out, text, '"', Charset::Unicode);
+}
+
 /// Which runes stay as they are inside quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Charset {
@@ -43,24 +48,29 @@ pub(super) enum Charset {
 /// Returns the string inside quotes of either kind, escaped as Go escapes it.
 pub(super) fn quote_with(text: &[u8], mark: char, charset: Charset) -> String {
     let mut out = String::with_capacity(text.len() + 2);
+    append_with(&mut out, text, mark, charset);
+    out
+}
+
+fn append_with(out: &mut String, text: &[u8], mark: char, charset: Charset) {
     out.push(mark);
     // Nearly all strings need no escape.
-    if let Ok(plain) = std::str::from_utf8(text)
-        && plain.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'\\' && char::from(b) != mark)
+    let is_plain = |b: &u8| matches!(b, b' '..=b'~') && *b != b'\\' && char::from(*b) != mark;
+    if text.iter().all(is_plain)
+        && let Ok(plain) = std::str::from_utf8(text)
     {
         out.push_str(plain);
         out.push(mark);
-        return out;
+        return;
     }
     for (at, rune, width) in crate::value::runes(text) {
         if width == 1 && rune == char::REPLACEMENT_CHARACTER {
             out.push_str(&format!("\\x{:02x}", text[at]));
         } else {
-            escape(&mut out, rune, mark, charset);
+            escape(out, rune, mark, charset);
         }
     }
     out.push(mark);
-    out
 }
 
 fn escape(out: &mut String, rune: char, mark: char, charset: Charset) {
