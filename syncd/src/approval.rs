@@ -9,6 +9,7 @@ use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, ClusterError, StateObject};
+use crate::repo::Revision;
 use crate::state::{self, root_name};
 
 const KEY: &str = "approved.json";
@@ -26,7 +27,7 @@ struct File {
 /// What was approved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Approvals {
-    /// Hashes over what is allowed ([`crate::report::HeldDeletions::id`]), oldest first.
+    /// Hashes over what is allowed ([`crate::report::HeldDeletions::id`], [`of_revision`]), oldest first.
     plans: Vec<Hash>,
     /// Of the ConfigMap; absent where there is none.
     resource_version: Option<String>,
@@ -37,6 +38,11 @@ impl Approvals {
     pub fn has(&self, id: &Hash) -> bool {
         self.plans.contains(id)
     }
+}
+
+/// Returns what approves that a revision is followed wherever it comes from.
+pub fn of_revision(revision: &Revision) -> Hash {
+    Hash::of(format!("revision {revision}").as_bytes())
 }
 
 /// Returns the name of the ConfigMap. No service's name has a dot, so it is no record's.

@@ -99,7 +99,7 @@ const APPROVE_HELP: &str =
 
 Exit codes:
    0  approved
-   1  no such plan is held
+   1  no such plan is held; a commit can be approved beforehand
    2  wrong usage: the arguments cannot work
    4  the cluster or the recorded state could not be read or written";
 
@@ -136,7 +136,7 @@ struct Run {
 
 #[derive(Debug, Args)]
 struct Approve {
-    /// The plan, or the first 8 characters of it or more
+    /// The plan, or the first 8 characters of it or more; or the full id of a commit that is held because the history was rewritten
     #[arg(value_name = "PLAN-ID", value_parser = plan_id)]
     plan: String,
     /// Environment
@@ -579,11 +579,21 @@ async fn approve(arguments: &Approve) -> Result<Exit, CliError> {
     let cluster = KubeCluster::connect(&connection, namespace, Timeouts::default(), Arc::new(|_| {})).await?;
     let state = state::read(&cluster, environment).await.map_err(|error| CliError::State(error.to_string()))?;
     let held = state.root.and_then(|stored| stored.root.held);
+    let failed = |error: ClusterError| CliError::State(error.message);
+    let is_plan = held.as_ref().is_some_and(|held| held.id.to_string().starts_with(plan.as_str()));
+    if let (false, Ok(revision)) = (is_plan, commit_id(plan)) {
+        let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
+        let id = approval::of_revision(&revision);
+        approval::add(&cluster, environment, approvals, id).await.map_err(failed)?;
+        let text = format!("approved: revision {revision}, wherever it comes from\n");
+        // Whoever closed our output wants no more of it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        return Ok(Exit::Synced);
+    }
     let Some(held) = held.as_ref().filter(|held| held.id.to_string().starts_with(plan.as_str())) else {
         let held = held.map(|held| held.id.to_string());
         return Err(CliError::NotHeld { environment: environment.clone(), plan: plan.clone(), held });
     };
-    let failed = |error: ClusterError| CliError::State(error.message);
     let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
     approval::add(&cluster, environment, approvals, held.id).await.map_err(failed)?;
     let text = format!("approved: {} deletions of plan {}\n", held.deletions, held.id);

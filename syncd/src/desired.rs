@@ -93,7 +93,7 @@ pub enum SourceError {
     },
     /// The ref moved to where it does not descend from what is in force.
     #[error(
-        "revision {revision} does not descend from {in_force}: the history was rewritten; if that is meant, accept this revision by name"
+        "revision {revision} does not descend from {in_force}: the history was rewritten; if that is meant: syncd approve {revision}"
     )]
     Rewritten {
         /// The revision.
@@ -103,7 +103,7 @@ pub enum SourceError {
     },
     /// It could not be seen where the ref came from.
     #[error(
-        "revision {revision} does not descend from {in_force} within {generations} generations; if that is meant, accept this revision by name"
+        "revision {revision} does not descend from {in_force} within {generations} generations; if that is meant: syncd approve {revision}"
     )]
     Unproven {
         /// The revision.

@@ -1,12 +1,14 @@
 //! A source that cannot be followed: the last good revision stays in force, and the reason is told.
 
+use syncd::approval;
 use syncd::config::History;
 use syncd::cycle::Memory;
-use syncd::repo::{Lineage, RepoError};
+use syncd::repo::{Lineage, RepoError, Revision};
 use syncd::report::{CycleResult, ServiceState, Stage};
 
+use crate::cluster::HOME;
 use crate::repo::Files;
-use crate::world::{World, files, service, states};
+use crate::world::{ENVIRONMENT, World, files, service, states};
 
 const INDEX: &str = "_gen/staging/index.json";
 const APP1: &str = "_gen/staging/app1/resources.yaml";
@@ -252,7 +254,7 @@ async fn a_rewritten_history_is_held_until_its_revision_is_accepted_by_name() {
             assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
             let [error] = &report.errors[..] else { panic!("{:?}", report.errors) };
             assert_eq!(error.stage, Stage::Revision);
-            assert!(error.message.contains(why) && error.message.contains("accept this revision by name"));
+            assert!(error.message.contains(why) && error.message.contains(&format!("syncd approve {second}")));
             assert!(error.message.contains(&second.0) && error.message.contains(&first.0), "{}", error.message);
             assert_eq!(world.repo.take_asked(), [(second.clone(), first.clone())]);
             assert_eq!(world.writes(), Vec::<String>::new());
@@ -274,4 +276,35 @@ async fn a_rewritten_history_is_followed_where_that_is_allowed() {
     world.repo.set_lineage(&second, Lineage::Rewritten);
     assert_eq!(world.synced().await.revision, Some(second));
     assert_eq!(world.repo.take_asked(), []);
+}
+
+async fn approve(world: &World, revision: &Revision) {
+    let approvals = approval::read(&world.cluster, ENVIRONMENT, HOME).await.expect("readable");
+    approval::add(&world.cluster, ENVIRONMENT, approvals, approval::of_revision(revision)).await.expect("written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_history_is_followed_once_exactly_its_revision_is_approved() {
+    // With another index, and with the same one: then nothing but the root says what is in force.
+    for files in [replaced(INDEX, |text| text), good()] {
+        let mut world = World::new();
+        world.repo.commit(good());
+        world.synced().await;
+        let second = world.repo.commit(files);
+        world.repo.set_lineage(&second, Lineage::Rewritten);
+        assert_eq!(world.cycle().await.result, CycleResult::Held);
+        approve(&world, &Revision("a".repeat(40))).await;
+        assert_eq!(world.cycle().await.result, CycleResult::Held, "another revision is not this one");
+        approve(&world, &second).await;
+        assert_eq!(world.synced().await.revision, Some(second.clone()));
+
+        // From now on this is the history, whatever becomes of the approval.
+        let approvals = approval::read(&world.cluster, ENVIRONMENT, HOME).await.expect("readable");
+        approval::forget(&world.cluster, ENVIRONMENT, &approvals).await;
+        world.memory = Memory::default();
+        world.repo.take_asked();
+        let report = world.synced().await;
+        assert_eq!((report.result, report.revision), (CycleResult::Unchanged, Some(second.clone())));
+        assert_eq!(world.repo.take_asked(), []);
+    }
 }
