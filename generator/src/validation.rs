@@ -109,8 +109,14 @@ impl Cluster {
     /// Returns what to say about an API version that is gone; one that will be is added to `findings`.
     fn lifecycle(&self, api_version: &str, kind: &str, findings: &mut Vec<Finding>) -> Option<Finding> {
         let fate = lifecycle::fate(api_version, kind)?;
-        let hint = if fate.instead.contains('/') && !fate.instead.contains(' ') {
-            format!("write `apiVersion: {}`, and look at what else changed with it", fate.instead)
+        let is_version = fate.instead.contains('/') && !fate.instead.contains(' ');
+        let hint = if is_version {
+            // What takes its place in the end may not be there yet.
+            let is_there = table::kind(self.minor, fate.instead, kind).is_some();
+            let here = table::api_versions(self.minor, group_of(fate.instead), kind);
+            let other = here.into_iter().find(|other| !is_there && *other != api_version);
+            let instead = other.unwrap_or(fate.instead);
+            format!("write `apiVersion: {instead}`, and look at what else changed with it")
         } else {
             format!("use {}", fate.instead)
         };

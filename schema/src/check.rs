@@ -5,6 +5,7 @@
 //! without problems is looked at without copying a part of it; a problem names its place by JSON pointer, and never a value, unless it is
 //! one of the words that a list of allowed words was asked for.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -16,6 +17,8 @@ use super::{Items, List, Map, Scalar, Schema, Type, TypeId, Zero};
 
 /// Deepest nesting that is looked at; servers refuse deeper ones.
 const DEPTH_MAX: usize = 128;
+/// Alternatives that are tried for one object: alternatives of alternatives are many. Those after them are taken to fit.
+const TRIES_MAX: u32 = 50_000;
 /// Longer words are not repeated in a message.
 const WORD_MAX: usize = 40;
 
@@ -136,7 +139,8 @@ pub enum Origin {
 
 /// Lists what is wrong with an object, in the order of its document; missing fields come after those that are there.
 pub fn check(schema: &Schema, root: TypeId, object: &Value, origin: Origin) -> Vec<Problem> {
-    let mut walk = Walk { schema, origin, found: Vec::new() };
+    let tries = Cell::new(0);
+    let mut walk = Walk { schema, origin, tries: &tries, found: Vec::new() };
     walk.value(root, object, &Path::Root, Presence::Asked, 0);
     walk.found
 }
@@ -186,6 +190,8 @@ impl Path<'_> {
 struct Walk<'s> {
     schema: &'s Schema,
     origin: Origin,
+    /// Alternatives that have been tried.
+    tries: &'s Cell<u32>,
     found: Vec<Problem>,
 }
 
@@ -347,7 +353,11 @@ impl Walk<'_> {
     }
 
     fn alone(&self, of: TypeId, value: &Value, depth: usize) -> Vec<Problem> {
-        let mut walk = Walk { schema: self.schema, origin: self.origin, found: Vec::new() };
+        let mut walk = Walk { found: Vec::new(), ..*self };
+        self.tries.set(self.tries.get() + 1);
+        if self.tries.get() > TRIES_MAX {
+            return Vec::new();
+        }
         walk.value(of, value, &Path::Root, Presence::Asked, depth + 1);
         walk.found
     }
@@ -518,6 +528,14 @@ mod tests {
         );
         assert!(check(json!({}))[0].contains("(fields: a, b)"));
         assert!(check(json!({"a": "x", "g": 1}))[0].starts_with("/spec/g Unknown"));
+    }
+
+    #[test]
+    fn alternatives_of_alternatives_end() {
+        // Each level is tried twice: whether it fits, and why not.
+        let open_api = (0..40).fold(json!({"required": ["a"]}), |inner, _| json!({"anyOf": [inner]}));
+        let (schema, root) = custom(Some(&json!({"type": "object", "properties": {"spec": open_api}})));
+        assert!(check(&schema, root, &json!({"spec": {}}), Origin::Custom).len() < 2);
     }
 
     #[test]

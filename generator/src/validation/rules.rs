@@ -11,6 +11,8 @@ mod pods;
 mod selectors;
 mod workloads;
 
+use std::collections::BTreeMap;
+
 use manifest::object::Manifest;
 use serde_json::Value;
 
@@ -114,18 +116,14 @@ fn count_or_percentage(part: &Part<'_, '_>, found: &mut Vec<Finding>) {
 
 /// Adds every item of a list whose name an earlier one has.
 fn unique<'p, 'v: 'p>(items: impl Iterator<Item = Part<'p, 'v>>, what: &str, found: &mut Vec<Finding>) {
-    let mut seen = std::collections::BTreeMap::new();
-    for item in items {
-        let name = item.text();
-        if name.is_empty() {
-            continue;
-        }
-        match seen.get(name) {
+    let mut seen: BTreeMap<&str, Part<'_, '_>> = BTreeMap::new();
+    for item in items.filter(|item| !item.text().is_empty()) {
+        match seen.get(item.text()) {
             Some(first) => {
-                let message = format!("`{}` is {what} that `{first}` has, too", item.path());
+                let message = format!("`{}` is {what} that `{}` has, too", item.path(), first.path());
                 found.push(item.wrong("duplicate-item", message));
             }
-            None => drop(seen.insert(name, item.path())),
+            None => drop(seen.insert(item.text(), item)),
         }
     }
 }
