@@ -178,11 +178,16 @@ async fn a_source_that_cannot_be_followed_is_held_with_its_reason_and_the_last_g
     assert!(report["errors"][0]["message"].as_str().unwrap().contains("there is no such repository"), "{report}");
     std::fs::rename(&away, &git).unwrap();
 
-    let accepted = ["--accept-revision", &rewritten, "--cache-dir", cache.to_str().unwrap()];
-    let (code, report) = world.once(&accepted).await;
-    assert_eq!((code, &report["revision"], value()), (0, &json!(rewritten), json!("3")));
+    let cached = ["--cache-dir", cache.to_str().unwrap()];
+    for (approved, expected) in [(&unsigned, (3, json!("1"))), (&rewritten, (0, json!("3")))] {
+        let mut approve = Command::new(env!("CARGO_BIN_EXE_syncd"));
+        approve.args(["approve", approved, "--environment", "staging", "--kubeconfig"]);
+        let output = approve.arg(world.folder.path().join("kubeconfig")).output().await.unwrap();
+        assert_eq!(self::code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!((world.once(&cached).await.0, value()), expected, "{approved}");
+    }
     std::fs::rename(&git, &away).unwrap();
-    let (code, report) = world.once(&accepted[2..]).await;
+    let (code, report) = world.once(&cached).await;
     assert_eq!((code, &report["result"], &report["revision"]), (3, &json!("held"), &json!(rewritten)), "{report}");
     world.stop().await;
 }
