@@ -22,8 +22,19 @@ use crate::validation::{Cluster, Definitions, End, Finding};
 
 /// Prefix of the labels and annotations that are syncd's own.
 const RESERVED_PREFIX: &str = "syncd/";
-/// The annotation that keeps an object from being deleted, and its only value.
-const PRUNE: (&str, &str) = ("syncd/prune", "disabled");
+/// Annotations by which an object tells `syncd` what to do with it, and their values; of `syncd/adopt` several, by commas.
+const SETTABLE: [(&str, &[&str]); 3] = [
+    ("syncd/adopt", &["any", "argocd", "config-sync", "controller", "flux", "helm", "kapp", "syncd"]),
+    ("syncd/prune", &["disabled"]),
+    ("syncd/replace", &["disabled", "enabled"]),
+];
+
+fn is_settable(key: &str, value: &str) -> bool {
+    let several = key == "syncd/adopt";
+    let allowed = SETTABLE.iter().find(|(name, _)| *name == key).map(|(_, values)| *values).unwrap_or_default();
+    let parts = if several { value.split(',').map(str::trim).collect() } else { vec![value] };
+    parts.into_iter().all(|part| allowed.contains(&part))
+}
 /// Helm's annotation of hooks; several, with commas between them.
 const HOOK: &str = "helm.sh/hook";
 
@@ -271,12 +282,14 @@ impl Draft<'_> {
         for part in ["labels", "annotations"] {
             let entries = self.metadata(part).and_then(Value::as_object);
             for (key, value) in entries.into_iter().flatten().filter(|(key, _)| key.starts_with(RESERVED_PREFIX)) {
-                if part == "annotations" && (key.as_str(), value.as_str()) == (PRUNE.0, Some(PRUNE.1)) {
+                if part == "annotations" && value.as_str().is_some_and(|value| is_settable(key, value)) {
                     continue;
                 }
                 let message = format!("`{key}` in `metadata.{part}` is syncd's own");
-                let hint =
-                    format!("remove it; the one that templates may set is the annotation `{}: {}`", PRUNE.0, PRUNE.1);
+                let values =
+                    |values: &[&str]| values.iter().map(|value| format!("`{value}`")).collect::<Vec<_>>().join(", ");
+                let may = SETTABLE.map(|(key, allowed)| format!("`{key}` ({})", values(allowed))).join(", ");
+                let hint = format!("remove it; the annotations that templates may set: {may}");
                 let pointer = format!("/metadata/{part}/{}", file::escape(key));
                 wrong.push(self.at(Diagnostic::error("reserved-name", message).hint(hint), &pointer));
             }

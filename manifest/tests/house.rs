@@ -35,7 +35,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
         "syncd",
         &[
             &["cluster", "repo", "redact"],
-            &["rules"],
+            &["adoption", "rules"],
             &["config", "report"],
             &["context", "election", "state"],
             &["approval", "desired", "live"],

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use ulid::Ulid;
 
+use crate::adoption::TOOLS;
 use crate::approval;
 use crate::cluster::ClusterError;
 use crate::config::{History, Settings};
@@ -273,6 +274,9 @@ struct Common {
     /// YAML file of rules that tell when objects of custom kinds are ready, over the built-in ones
     #[arg(long, env = "SYNCD_READINESS_RULES", value_name = "FILE", help_heading = "Cluster")]
     readiness_rules: Option<PathBuf>,
+    /// Take over objects of these tools, by commas, without asking; otherwise the manifest must say so by `syncd/adopt`
+    #[arg(long, env = "SYNCD_ADOPT", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(TOOLS), value_name = "TOOLS", help_heading = "Cluster")]
+    adopt: Vec<String>,
     /// How long a leader that fell silent is left alone before another syncd of the environment takes over; the same for all of them
     #[arg(long, env = "SYNCD_LEASE_DURATION", default_value = "15s", value_parser = lease_duration, value_name = "TIME", help_heading = "Cluster")]
     lease_duration: Duration,
@@ -670,6 +674,7 @@ async fn reconciler(
     let cluster = cluster.fenced(fence);
     let settings = Settings {
         rules: rules(common.readiness_rules.as_deref())?,
+        adopt: common.adopt.iter().cloned().collect(),
         concurrency: common.concurrency,
         full_sync_interval: common.full_sync_interval,
         history: match common.allow_rewritten_history {

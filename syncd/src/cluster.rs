@@ -190,6 +190,9 @@ pub trait Cluster: Send + Sync + 'static {
     /// Applies one object, forcing conflicts, as [`FIELD_MANAGER`].
     fn apply(&self, apply: Apply) -> impl Future<Output = Result<Observed, ClusterError>> + Send;
 
+    /// Writes only who owns which fields of an object, by a merge patch that names its resourceVersion ([`crate::adoption::patch`]).
+    fn take_fields(&self, id: &ObjectRef, patch: Value) -> impl Future<Output = Result<(), ClusterError>> + Send;
+
     /// Deletes one object if it has `uid`. [`ErrorClass::Gone`]: it was not there; [`ErrorClass::Conflict`]: it has another uid.
     fn delete(&self, id: &ObjectRef, uid: &str) -> impl Future<Output = Result<Deletion, ClusterError>> + Send;
 

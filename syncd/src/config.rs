@@ -29,6 +29,8 @@ pub struct Settings {
     pub fuse: Fuse,
     /// Kinds that are never deleted.
     pub protected: BTreeSet<GroupKind>,
+    /// Tools whose objects are taken over without asking ([`crate::adoption::TOOLS`]).
+    pub adopt: BTreeSet<String>,
     /// When to try again.
     pub retry: Retry,
     /// How custom kinds say that they are ready.
@@ -114,6 +116,7 @@ impl Settings {
             history: History::default(),
             fuse: Fuse::default(),
             protected: protected_by_default(),
+            adopt: BTreeSet::new(),
             retry: Retry::default(),
             rules: Rules::default(),
         }

@@ -15,11 +15,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::approval;
-use crate::cluster::{Cluster, GroupKind};
+use crate::cluster::{Cluster, ErrorClass, GroupKind};
 use crate::config::{History, Settings};
 use crate::desired::{self, Content, Desired, Source, SourceError};
 use crate::execute::{Done, execute};
-use crate::live::{self, Live};
+use crate::live::{self, Live, Presence};
 use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
 use crate::repo::{CommitInfo, Repo, Revision};
 use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Stage, Trigger};
@@ -305,11 +305,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.planned_index = Some(source.root);
             return Ok(state);
         }
-        let Some((desired, live)) = self.look(&source, &state, live, &selection, fresh || full).await else {
+        let Some((desired, mut live)) = self.look(&source, &state, live, &selection, fresh || full).await else {
             self.memory.fresh = fresh;
             return Ok(state);
         };
-        let Some(plan) = self.plan(&desired, &state, &live, &selection).await else {
+        let Some(plan) = self.plan(&desired, &state, &mut live, &selection).await else {
             self.memory.fresh = fresh;
             return Ok(state);
         };
@@ -349,11 +349,29 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let kinds = kinds.flatten().collect();
         self.list(&mut live, kinds, state).await;
         let candidates = plan::candidates(&desired, state, selection);
-        for (id, error) in live::look_at(self.cluster, &mut live, &candidates, self.settings.concurrency).await {
+        for (id, error) in live::look_at(self.cluster, &mut live, &candidates, self.settings).await {
             self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
         }
         self.walk.phases.read += clock.elapsed().as_secs_f64();
         Some((desired, live))
+    }
+
+    /// Looks whether what is new to the services is there already, and whose it is. Nothing is in a namespace that does not exist, or of a
+    /// kind that is not served.
+    async fn look_at_newcomers(&mut self, newcomers: BTreeSet<ObjectRef>, live: &mut Live) {
+        let is_namespace = |id: &ObjectRef| id.group.is_empty() && id.kind == "Namespace";
+        let (namespaces, mut others): (BTreeSet<_>, BTreeSet<_>) = newcomers.into_iter().partition(is_namespace);
+        let mut failed = live::look_at(self.cluster, live, &namespaces, self.settings).await;
+        let absent: BTreeSet<String> = namespaces
+            .into_iter()
+            .filter(|id| matches!(live.presence(id), Presence::Absent))
+            .map(|id| id.name)
+            .collect();
+        others.retain(|id| !absent.contains(&id.namespace));
+        failed.extend(live::look_at(self.cluster, live, &others, self.settings).await);
+        let is_absence = |class: ErrorClass| matches!(class, ErrorClass::NotServed | ErrorClass::NamespaceUnavailable);
+        let unread = failed.into_iter().filter(|(_, error)| !is_absence(error.class));
+        live.unread.extend(unread.map(|(id, error)| (id, error.message)));
     }
 
     /// Lists kinds. Services that hold objects of a kind that could not be listed are looked at again in the next cycle.
@@ -366,16 +384,22 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         }
     }
 
-    async fn plan(&mut self, desired: &Desired, state: &State, live: &Live, selection: &Selection) -> Option<Plan> {
+    async fn plan(&mut self, desired: &Desired, state: &State, live: &mut Live, selection: &Selection) -> Option<Plan> {
         let mut policy = Policy {
             namespace: self.settings.namespace.clone(),
             fuse: self.settings.fuse.clone(),
             approved: BTreeSet::new(),
             protected: self.settings.protected.clone(),
+            adopt: self.settings.adopt.clone(),
             trigger: self.walk.trigger.unwrap_or(Trigger::None),
         };
         let clock = Instant::now();
         let mut plan = plan::plan(desired, state, live, selection, &policy);
+        let newcomers = plan.newcomers(live);
+        if !newcomers.is_empty() {
+            self.look_at_newcomers(newcomers, live).await;
+            plan = plan::plan(desired, state, live, selection, &policy);
+        }
         if let Some(held) = &plan.held
             && self.is_approved(&held.id).await
         {

@@ -17,6 +17,7 @@ pub mod execute;
 pub mod plan;
 pub mod readiness;
 
+pub mod adoption;
 pub mod approval;
 pub mod desired;
 pub mod live;

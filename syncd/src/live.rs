@@ -9,6 +9,7 @@ use futures::StreamExt;
 use manifest::ObjectRef;
 use serde_json::Value;
 
+use crate::adoption::{self, Owner};
 use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed};
 use crate::config::Settings;
 use crate::state::is_state;
@@ -25,6 +26,8 @@ pub struct Seen {
     pub observed: Observed,
     /// Whether the object itself asks not to be deleted ([`ANNOTATION_PRUNE`]).
     pub prune_disabled: bool,
+    /// The other tool that it belongs to ([`adoption::owner`]).
+    pub owner: Option<Owner>,
     /// The kind that it defines, if it is a definition ([`defined_kind`]).
     pub defines: Option<GroupKind>,
 }
@@ -53,6 +56,8 @@ pub struct Live {
     pub owned: BTreeMap<ObjectRef, Observed>,
     /// Objects that were asked for one by one; `None`: does not exist.
     pub seen: BTreeMap<ObjectRef, Option<Seen>>,
+    /// Objects of which it could not be read whether they exist and whose they are, with why.
+    pub unread: BTreeMap<ObjectRef, String>,
 }
 
 impl Live {
@@ -110,17 +115,19 @@ pub async fn look_at<C: Cluster>(
     cluster: &C,
     live: &mut Live,
     ids: &BTreeSet<ObjectRef>,
-    concurrency: usize,
+    settings: &Settings,
 ) -> Vec<(ObjectRef, ClusterError)> {
     let mut requests = Vec::new();
     for id in ids {
         requests.push(async move { (id, cluster.get(id).await) });
     }
-    let mut replies = futures::stream::iter(requests).buffer_unordered(concurrency.max(1));
+    let mut replies = futures::stream::iter(requests).buffer_unordered(settings.concurrency.max(1));
     let mut failed = Vec::new();
     while let Some((id, reply)) = replies.next().await {
         match reply {
-            Ok(value) => drop(live.seen.insert(id.clone(), value.as_ref().map(seen))),
+            Ok(value) => {
+                drop(live.seen.insert(id.clone(), value.as_ref().map(|value| seen(value, &settings.environment))));
+            }
             Err(error) => failed.push((id.clone(), error)),
         }
     }
@@ -128,9 +135,10 @@ pub async fn look_at<C: Cluster>(
     failed
 }
 
-fn seen(value: &Value) -> Seen {
+fn seen(value: &Value, environment: &str) -> Seen {
     let disabled = annotation(value, ANNOTATION_PRUNE).is_some_and(|value| value == PRUNE_DISABLED);
-    Seen { observed: observed(value), prune_disabled: disabled, defines: defined_kind(value) }
+    let owner = adoption::owner(value, environment);
+    Seen { observed: observed(value), prune_disabled: disabled, owner, defines: defined_kind(value) }
 }
 
 /// Returns the kind that a CustomResourceDefinition defines.
@@ -203,7 +211,10 @@ mod tests {
             service: Some("app1".to_owned()),
             hash: Some("h".to_owned()),
         };
-        assert_eq!(seen(&value), Seen { observed: expected, prune_disabled: true, defines: None });
+        assert_eq!(
+            seen(&value, "staging"),
+            Seen { observed: expected, prune_disabled: true, owner: None, defines: None }
+        );
         assert_eq!(observed(&json!({})).uid, "");
     }
 }

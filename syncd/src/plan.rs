@@ -16,10 +16,11 @@ use manifest::index::{OnFailure, Sync};
 use manifest::{Hash, ObjectRef};
 use serde::{Serialize, Serializer};
 
+use crate::adoption::{self, Owner};
 use crate::cluster::{GroupKind, Observed};
 use crate::config::Fuse;
 use crate::desired::{Content, Desired, Object};
-use crate::live::{Live, Presence, defined_kind};
+use crate::live::{Live, Presence, annotation, defined_kind};
 use crate::readiness::{self, pods::is_non_blocking};
 use crate::repo::Revision;
 use crate::report::{HeldDeletions, Trigger};
@@ -40,6 +41,8 @@ pub struct Policy {
     pub approved: BTreeSet<Hash>,
     /// Kinds that are never deleted.
     pub protected: BTreeSet<GroupKind>,
+    /// Tools whose objects are taken over without asking.
+    pub adopt: BTreeSet<String>,
     /// Why there is a plan; [`Trigger::Full`]: every object is applied again.
     pub trigger: Trigger,
 }
@@ -166,6 +169,11 @@ pub enum Reason {
     },
     /// It has our labels, and no record holds it.
     Unrecorded,
+    /// It was there before us: its fields are made ours, and what the manifest does not have of them goes.
+    Adopted {
+        /// The tool that it belonged to; absent where it was nobody's.
+        from: Option<Owner>,
+    },
     /// Its hash annotation is not that of the manifest that was confirmed, or is gone.
     LiveDiffers,
     /// Its owner labels are not ours.
@@ -294,6 +302,20 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
+    /// An object that it wants belongs to another tool.
+    Foreign {
+        /// The object.
+        object: ObjectRef,
+        /// The tool.
+        owner: Owner,
+    },
+    /// It cannot be told whether an object that it wants is there, and whose it is.
+    Unread {
+        /// The object.
+        object: ObjectRef,
+        /// Why.
+        reason: String,
+    },
     /// It depends on a service that the index does not have.
     UnknownDependency {
         /// The service.
@@ -321,6 +343,42 @@ impl Plan {
     /// Returns all objects to apply, with their services.
     pub fn applies(&self) -> impl Iterator<Item = (&String, &PlannedApply)> {
         self.services.iter().flat_map(|(name, service)| service.applies().map(move |apply| (name, apply)))
+    }
+
+    /// Returns the objects that would be created, as far as is known: whether they are there, and whose, must be seen before. Services that wait
+    /// for what is not going to be ready create nothing but namespaces and definitions.
+    pub fn newcomers(&self, live: &Live) -> BTreeSet<ObjectRef> {
+        let stuck = self.stuck();
+        let creates = |apply: &PlannedApply| apply.uid.is_none() && !matches!(apply.reason, Reason::Terminating { .. });
+        let unseen = |id: &ObjectRef| matches!(live.presence(id), Presence::Unknown | Presence::Unowned);
+        let comes = |name: &String, apply: &PlannedApply| {
+            let in_turn = !stuck.contains(name) || stage_of(&GroupKind::of(&apply.id)) == FOUNDATIONS;
+            in_turn && creates(apply) && unseen(&apply.id)
+        };
+        self.applies().filter(|(name, apply)| comes(name, apply)).map(|(_, apply)| apply.id.clone()).collect()
+    }
+
+    /// Returns the services that have a problem, and those that wait for one of them.
+    fn stuck(&self) -> BTreeSet<&String> {
+        let mut stuck: BTreeSet<&String> =
+            self.services.iter().filter(|(_, service)| service.problem.is_some()).map(|(name, _)| name).collect();
+        loop {
+            let below = |wave: i32| stuck.iter().any(|name| self.services[*name].wave < wave);
+            let waits = |service: &ServicePlan| {
+                service.after.iter().any(|other| stuck.contains(other))
+                    || service.content.is_some() && below(service.wave)
+            };
+            let more: Vec<&String> = self
+                .services
+                .iter()
+                .filter(|(name, service)| !stuck.contains(name) && waits(service))
+                .map(|(name, _)| name)
+                .collect();
+            if more.is_empty() {
+                return stuck;
+            }
+            stuck.extend(more);
+        }
     }
 
     /// Returns all objects to delete, with their services.
@@ -424,7 +482,7 @@ impl<'a> Scene<'a> {
             timeout_seconds: sync.timeout_seconds,
             ..ServicePlan::default()
         };
-        plan.problem = self.problem(name, &sync);
+        plan.problem = self.problem(name, &sync).or_else(|| self.foreign(name));
         if plan.problem.is_some() {
             return plan;
         }
@@ -466,6 +524,24 @@ impl<'a> Scene<'a> {
         Some(Problem::Blocked { by: resting.or(kept)?.clone() })
     }
 
+    /// Tells which object is not the service's to apply, as far as is known.
+    fn foreign(&self, name: &str) -> Option<Problem> {
+        let Some(Content::Objects(objects)) = self.desired.services.get(name) else { return None };
+        let record = self.state.record(name);
+        objects.iter().find_map(|(id, object)| {
+            if let Some(reason) = self.live.unread.get(id) {
+                return Some(Problem::Unread { object: id.clone(), reason: reason.clone() });
+            }
+            let seen = self.live.seen.get(id)?.as_ref()?;
+            let held = record.and_then(|record| record.held.get(id));
+            let is_recorded = held.is_some_and(|held| held.uid.as_ref() == Some(&seen.observed.uid));
+            let owner = seen.owner.as_ref().filter(|_| !is_recorded)?;
+            let said = annotation(&object.manifest.value, adoption::ANNOTATION_ADOPT);
+            let allowed = adoption::is_allowed(owner, said, &self.policy.adopt);
+            (!allowed).then(|| Problem::Foreign { object: id.clone(), owner: owner.clone() })
+        })
+    }
+
     /// Plans what a service wants. If it was settled, at whatever content, all that is not applied now was ready already.
     fn want(&self, name: &'a str, record: &Record, objects: &BTreeMap<ObjectRef, Object>, plan: &mut ServicePlan) {
         let settled = record.settled.is_some() && record.intent.is_none();
@@ -505,12 +581,13 @@ impl<'a> Scene<'a> {
                 let widen = held.is_none_or(|held| held.uid.is_some());
                 Decision::Apply { reason: Reason::Terminating { uid: live.uid.clone() }, uid: None, widen }
             }
-            (Presence::Present(live), Some(held)) => self.decide_held(service, object, held, live),
+            (Presence::Present(live), Some(held)) => self.decide_held(service, id, object, held, live),
             (Presence::Present(live), None) => {
                 let as_wanted = self.is_as_wanted(service, object, live);
                 let reason = match from {
                     Some((from, _)) => Reason::Moved { from: from.to_owned() },
                     None if as_wanted && !self.is_full() => return Decision::Confirm { uid: live.uid.clone() },
+                    None if !self.is_ours(live) => self.adopted(id),
                     None => Reason::Unrecorded,
                 };
                 Decision::Apply { reason, uid: Some(live.uid.clone()), widen: true }
@@ -545,10 +622,12 @@ impl<'a> Scene<'a> {
     }
 
     /// Decides about an object that is wanted, recorded and there.
-    fn decide_held(&self, service: &str, object: &Object, held: &Held, live: &Observed) -> Decision {
+    fn decide_held(&self, service: &str, id: &ObjectRef, object: &Object, held: &Held, live: &Observed) -> Decision {
         let same_uid = held.uid.as_ref().is_none_or(|uid| *uid == live.uid);
         let confirmed = held.hash == Some(object.hash);
-        let reason = if !same_uid {
+        let reason = if !self.is_ours(live) && held.uid.as_ref() != Some(&live.uid) {
+            self.adopted(id)
+        } else if !same_uid {
             Reason::Recreated
         } else if !self.is_owned_by(service, live) {
             Reason::Relabelled
@@ -568,8 +647,17 @@ impl<'a> Scene<'a> {
         Decision::Apply { reason, uid: Some(live.uid.clone()), widen: !same_uid }
     }
 
+    fn is_ours(&self, live: &Observed) -> bool {
+        live.environment.as_deref() == Some(self.environment)
+    }
+
+    fn adopted(&self, id: &ObjectRef) -> Reason {
+        let seen = self.live.seen.get(id).and_then(Option::as_ref);
+        Reason::Adopted { from: seen.and_then(|seen| seen.owner.clone()) }
+    }
+
     fn is_owned_by(&self, service: &str, live: &Observed) -> bool {
-        live.environment.as_deref() == Some(self.environment) && live.service.as_deref() == Some(service)
+        self.is_ours(live) && live.service.as_deref() == Some(service)
     }
 
     fn is_as_wanted(&self, service: &str, object: &Object, live: &Observed) -> bool {

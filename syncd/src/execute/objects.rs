@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::watching::Sight;
 use super::{Next, Run};
+use crate::adoption;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
     Observed,
@@ -18,8 +19,16 @@ use crate::plan::{PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
 use crate::report::{Event, Waiting};
 
-/// Annotation on a Job or Pod that keeps it from being replaced, with the value `disabled`.
+/// Annotation on what is replaced when a field of it must change that cannot: `enabled` where that is not so by itself, `disabled` where it is.
 pub const ANNOTATION_REPLACE: &str = "syncd/replace";
+
+/// Kinds that are never replaced, whatever an annotation says: with them would go what they hold.
+const KEPT: [(&str, &str); 4] = [
+    ("", "Namespace"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+];
 
 /// Characters of what a namespace says of what remains in it.
 const KEEPS_CHARACTERS_MAX: usize = 300;
@@ -65,6 +74,11 @@ impl<C: Cluster> Run<'_, C> {
         {
             return Applied::GivenUp(message);
         }
+        if matches!(planned.reason, Reason::Adopted { .. })
+            && let Err(error) = self.take_fields(&planned.id, planned.uid.as_deref()).await
+        {
+            return Applied::Failed(error);
+        }
         match self.send_apply(service, planned, planned.uid.clone()).await {
             Ok(live) if live.terminating => match self.wait_gone(service, &planned.id, &live.uid, deadline).await {
                 Ok(()) => Applied::Gone,
@@ -77,14 +91,33 @@ impl<C: Cluster> Run<'_, C> {
         }
     }
 
+    /// Makes the fields of an object that was there before ours, so that the apply that follows removes what the manifest does not have. If it
+    /// is gone or another one, the apply tells.
+    async fn take_fields(&self, id: &ObjectRef, uid: Option<&str>) -> Result<(), ClusterError> {
+        let mut tries = 1;
+        loop {
+            let found = self.request(&[ErrorClass::Transient], || self.cluster.get(id)).await?;
+            let found = found.filter(|value| Some(observed(value).uid.as_str()) == uid);
+            let Some(patch) = found.and_then(|value| adoption::patch(id, &value)) else { return Ok(()) };
+            match self.request(&[ErrorClass::Transient], || self.cluster.take_fields(id, patch.clone())).await {
+                Err(error) if error.class == ErrorClass::Conflict && tries < self.settings.retry.tries => tries += 1,
+                reply => return reply,
+            }
+        }
+    }
+
     /// Tells whether an object whose change was refused is deleted and created anew: a Job or a Pod, whose template cannot change, unless
-    /// its annotation [`ANNOTATION_REPLACE`] says `disabled`. No other kind ever is: with it would go what it holds.
+    /// its annotation [`ANNOTATION_REPLACE`] says `disabled`; another one only if it says `enabled`. Never one that is [`KEPT`], and never one
+    /// that is refused for another reason than a field that cannot change.
     fn is_replaced(&self, service: &str, planned: &PlannedApply, error: &ClusterError) -> bool {
         let kind = GroupKind::of(&planned.id);
-        let is_one_run = matches!((kind.group.as_str(), kind.kind.as_str()), ("batch", "Job") | ("", "Pod"));
+        let kind = (kind.group.as_str(), kind.kind.as_str());
+        let is_one_run = matches!(kind, ("batch", "Job") | ("", "Pod"));
         let object = self.desired.object(service, &planned.id);
         let said = object.and_then(|object| annotation(&object.manifest.value, ANNOTATION_REPLACE));
-        is_one_run && error.class == ErrorClass::Immutable && planned.uid.is_some() && said != Some("disabled")
+        let wanted =
+            if is_one_run { said != Some("disabled") } else { said == Some("enabled") && !KEPT.contains(&kind) };
+        wanted && error.class == ErrorClass::Immutable && planned.uid.is_some()
     }
 
     /// Deletes an object that cannot be changed, after the server has agreed to its successor under another name.

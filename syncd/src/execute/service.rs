@@ -113,9 +113,11 @@ fn stop_of(problem: &Problem) -> Stop {
     match problem {
         Problem::Blocked { .. } => Stop::Blocked(message),
         Problem::Unreadable { .. } => Stop::Held(message),
-        Problem::Refused { .. } | Problem::UnknownDependency { .. } | Problem::DependencyCycle { .. } => {
-            Stop::Failed(message, Pause::Long)
-        }
+        Problem::Unread { .. } => Stop::Failed(message, Pause::Short),
+        Problem::Foreign { .. }
+        | Problem::Refused { .. }
+        | Problem::UnknownDependency { .. }
+        | Problem::DependencyCycle { .. } => Stop::Failed(message, Pause::Long),
     }
 }
 

@@ -153,9 +153,18 @@ fn joined(causes: &[String]) -> String {
     told.join(": ")
 }
 
-/// Tells whether fields are at fault that cannot change, and nothing else is: of a Job, of a Pod.
+/// Tells whether fields are at fault that cannot change, and nothing else is. The words are kube-apiserver's, where it has no reason of its own for
+/// them: of most kinds, of a Pod, of a StatefulSet, of a Service's address, of a claim, of a claim that shrinks, of a binding's role.
 fn is_immutable(status: &Status) -> bool {
-    const WORDS: [&str; 2] = ["field is immutable", "pod updates may not change fields"];
+    const WORDS: [&str; 7] = [
+        "field is immutable",
+        "pod updates may not change fields",
+        "updates to statefulset spec for fields other than",
+        "may not change once set",
+        "spec is immutable after creation",
+        "field can not be less than status.capacity",
+        "cannot change roleRef",
+    ];
     let says = |text: &str| WORDS.iter().any(|words| text.contains(words));
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let mut messages: Vec<&str> = causes.map(|cause| cause.message.as_str()).collect();

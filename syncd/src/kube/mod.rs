@@ -194,6 +194,16 @@ impl Cluster for KubeCluster {
         Ok(read::<Item>(&reply, &subject)?.metadata.observed())
     }
 
+    async fn take_fields(&self, id: &ObjectRef, patch: Value) -> Result<(), ClusterError> {
+        let kind = GroupKind::of(id);
+        let served = self.served(&kind, None).await?;
+        let path = collection(id, &served)?;
+        let subject = Subject { kind: &kind, writes: true };
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let request = built(Request::new(path).patch(&segment(&id.name), &parameters, &Patch::Merge(&patch)))?;
+        self.checked(self.caller.call("patch", request, &subject).await).await.map(drop)
+    }
+
     async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
         let kind = GroupKind::of(id);
         let served = self.served(&kind, None).await?;

@@ -95,6 +95,8 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::Moved { from } => return write!(f, "it moves here from service `{from}`"),
+            Reason::Adopted { from: None } => "it was there before, and nobody's",
+            Reason::Adopted { from: Some(owner) } => return write!(f, "it is taken over from {owner}"),
             Reason::Terminating { uid } => {
                 return write!(f, "it is being deleted (uid {uid}) and is created again when it is gone");
             }
@@ -147,6 +149,13 @@ impl fmt::Display for Problem {
         match self {
             Problem::Refused { reason } => f.write_str(reason),
             Problem::Unreadable { reason } => write!(f, "its record cannot be read: {reason}"),
+            Problem::Foreign { object, owner } => {
+                let tool = owner.tool;
+                write!(f, "{object} belongs to {owner}; to take it over, annotate it with `syncd/adopt: {tool}` in Git")
+            }
+            Problem::Unread { object, reason } => {
+                write!(f, "it is not known whether {object} is there, and whose it is: {reason}")
+            }
             Problem::UnknownDependency { service } => {
                 write!(f, "it depends on service `{service}`, which the index does not have")
             }

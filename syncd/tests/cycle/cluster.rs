@@ -148,7 +148,7 @@ impl TestCluster {
             tokio::time::sleep(CLIENT_TIMEOUT).await;
             return Err(error(ErrorClass::Ambiguous, 0, "the API server did not answer"));
         }
-        let changes = ["apply ", "delete ", "write ", "event"].iter().any(|begin| what.starts_with(begin));
+        let changes = ["apply ", "delete ", "fields ", "write ", "event"].iter().any(|begin| what.starts_with(begin));
         if changes && !self.fence.is_open() {
             return Err(error(ErrorClass::Transient, 0, "not sent"));
         }
@@ -247,6 +247,14 @@ pub fn error(class: ErrorClass, code: u16, message: &str) -> ClusterError {
     ClusterError { class, code, message: message.to_owned() }
 }
 
+/// See the real edge: `kube::error`.
+const IMMUTABLE: [&str; 4] = [
+    "field is immutable",
+    "updates to statefulset spec",
+    "may not change once set",
+    "can not be less than status.capacity",
+];
+
 /// Says what can be done about an answer, as the real edge does.
 fn refused(response: &Response) -> ClusterError {
     let message = response.body["message"].as_str().unwrap_or_default().to_owned();
@@ -256,7 +264,7 @@ fn refused(response: &Response) -> ClusterError {
         401 | 403 => ErrorClass::Forbidden,
         404 | 410 => ErrorClass::Gone,
         409 => ErrorClass::Conflict,
-        422 if message.ends_with("field is immutable") => ErrorClass::Immutable,
+        422 if IMMUTABLE.iter().any(|words| message.contains(words)) => ErrorClass::Immutable,
         429 | 500 | 503 => ErrorClass::Transient,
         504 => ErrorClass::Ambiguous,
         _ => ErrorClass::Rejected,
@@ -291,6 +299,14 @@ impl Cluster for TestCluster {
                 if about_uid { ClusterError { class: ErrorClass::Gone, ..error } } else { error }
             })?;
             Ok(observed(&applied))
+        })
+        .await
+    }
+
+    async fn take_fields(&self, id: &ObjectRef, patch: Value) -> Result<(), ClusterError> {
+        self.call(format!("fields {id}"), || {
+            let request = Request::merge_patch(&self.path(id, None)?, patch).query("fieldManager", FIELD_MANAGER);
+            self.ask(&request).map(drop)
         })
         .await
     }

@@ -157,8 +157,8 @@ async fn a_service_that_leaves_while_its_deletes_are_denied_keeps_its_record() {
 async fn requests_that_were_not_taken_are_sent_again() {
     let mut world = World::new();
     world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
-    // list state, list, root, widen, apply.
-    for number in [3, 4, 6, 7] {
+    // list state, list, get, root, widen, apply.
+    for number in [4, 5, 7, 8] {
         world.cluster.fault_at(number, Fault::Busy);
     }
     let report = world.synced().await;

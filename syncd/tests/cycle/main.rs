@@ -1,9 +1,11 @@
 //! Whole cycles against a model of the Kubernetes API, in virtual time, with every request counted.
 
+mod adoption;
 mod cluster;
 mod crash;
 mod faults;
 mod guards;
+mod immutables;
 mod leader;
 mod order;
 mod records;

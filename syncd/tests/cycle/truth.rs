@@ -169,6 +169,8 @@ async fn a_cause_has_events_and_logs_and_no_secrets() {
 #[tokio::test(start_paused = true)]
 async fn a_log_is_not_shown_where_a_secret_cannot_be_read() {
     let mut world = World::new();
+    world.commit(&[service("app1", &[("Secret s", "pass-word-1")])]);
+    world.synced().await;
     world.cluster.deny("get Secret n/s");
     let services = [service("app1", &[("Deployment.apps a", "crash-loop|boom"), ("Secret s", "pass-word-1")])];
     let (_, cause, _) = failed_after(&mut world, &services, waits_for("CrashLoopBackOff")).await;

@@ -86,6 +86,7 @@ impl World {
                 fuse: Fuse::default(),
                 approved: BTreeSet::new(),
                 protected: protected_by_default(),
+                adopt: BTreeSet::new(),
                 trigger: Trigger::Changed,
             },
         }
@@ -217,7 +218,8 @@ impl World {
     pub fn seen_so(mut self, service: &str, text: &str, change: impl FnOnce(&mut Seen)) -> Self {
         let hash = self.state.record(service).and_then(|record| record.held.get(&id(text))).and_then(|held| held.hash);
         let defines = syncd::live::defined_kind(&manifest(text, "").value);
-        let mut seen = Seen { observed: observed(service, &uid(text), hash), prune_disabled: false, defines };
+        let mut seen =
+            Seen { observed: observed(service, &uid(text), hash), prune_disabled: false, owner: None, defines };
         change(&mut seen);
         self.live.seen.insert(id(text), Some(seen));
         self

@@ -1,0 +1,138 @@
+//! Objects that were there before: taken over in place, without a delete and without fields of the former tool; or left to it.
+
+use sandbox::Request as ModelRequest;
+use serde_json::{Value, json};
+use syncd::cycle::Memory;
+use syncd::report::{CycleResult, ServiceState};
+
+use crate::cluster::HOME;
+use crate::world::{World, manifest, service, states};
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Creates ConfigMap `a` as a tool does: with a key that our manifest does not have, and the tool's marks.
+fn create(world: &World, manager: &str, part: &str, marks: &Value) -> String {
+    let mut map = manifest("ConfigMap a", "old");
+    map["data"]["left"] = json!("over");
+    map["metadata"][part] = marks.clone();
+    let request = ModelRequest::create("/api/v1/namespaces/n/configmaps", map).query("fieldManager", manager);
+    world.somebody(request);
+    world.uid("ConfigMap a").expect("created")
+}
+
+/// The object is ours, whole, and the same as before.
+#[track_caller]
+fn assert_ours(world: &World, uid: &str) {
+    let object = world.object("ConfigMap a").expect("there");
+    assert_eq!(object["metadata"]["uid"], uid, "it was not deleted");
+    assert_eq!(object["data"], json!({"content": "v1"}), "nothing is left over");
+    let annotations: Vec<&String> = object["metadata"]["annotations"].as_object().expect("ours").keys().collect();
+    assert_eq!(annotations, ["syncd/hash"]);
+    let fields = object["metadata"]["managedFields"].as_array().expect("kept");
+    let managers: Vec<&Value> = fields.iter().map(|entry| &entry["manager"]).collect();
+    assert_eq!(managers, ["syncd"], "{object:#}");
+}
+
+fn helm() -> Value {
+    json!({"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "n"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kubectl_and_kahoy_applied_is_taken_over() {
+    for manager in ["kubectl-client-side-apply", "kubectl", "kahoy"] {
+        let mut world = World::new();
+        let uid = create(&world, manager, "annotations", &json!({LAST_APPLIED: "{}"}));
+        world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+        let report = world.synced().await;
+        assert_ours(&world, &uid);
+        let reasons: Vec<&str> = report.services["app1"].objects.iter().map(|object| object.reason.as_str()).collect();
+        assert_eq!(reasons, ["it was there before, and nobody's"]);
+        world.memory = Memory::default();
+        world.cluster.take_calls();
+        assert_eq!(world.cycle().await.result, CycleResult::Unchanged);
+        assert_eq!(world.writes(), Vec::<String>::new());
+        world.commit(&[]);
+        world.synced().await;
+        assert_eq!(world.object("ConfigMap a"), None, "and deleted as everything that is ours");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_belongs_to_another_tool_is_left_to_it_unless_that_is_allowed() {
+    let mut world = World::new();
+    let uid = create(&world, "helm", "annotations", &helm());
+    let before = world.object("ConfigMap a");
+    world.commit(&[
+        service("app1", &[("ConfigMap a", "v1"), ("ConfigMap b", "v1")]),
+        service("app2", &[("ConfigMap c", "v1")]),
+    ]);
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed), ("app2", ServiceState::Synced)].into());
+    let error =
+        "ConfigMap n/a belongs to Helm release `n/web`; to take it over, annotate it with `syncd/adopt: helm` in Git";
+    assert_eq!(report.services["app1"].error.as_deref(), Some(error));
+    assert_eq!((world.object("ConfigMap a"), world.object("ConfigMap b")), (before, None), "nothing is done by halves");
+    world.settings.adopt.insert("helm".to_owned());
+    world.memory = Memory::default();
+    world.synced().await;
+    assert_ours(&world, &uid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_environments_do_not_fight_over_an_object() {
+    let mut world = World::new();
+    create(&world, "syncd", "labels", &json!({"syncd/environment": "production", "syncd/service": "app1"}));
+    let before = world.object("ConfigMap a");
+    world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+    let report = world.cycle().await;
+    let error = report.services["app1"].error.as_deref().unwrap_or_default();
+    assert!(error.starts_with("ConfigMap n/a belongs to syncd environment `production`"), "{error}");
+    assert_eq!(world.object("ConfigMap a"), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tool_creates_again_under_our_hands_is_not_taken_from_it() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+    world.synced().await;
+    world.somebody(ModelRequest::delete(&world.path("ConfigMap a")));
+    create(&world, "helm", "annotations", &helm());
+    world.memory = Memory::default();
+    let report = world.cycle().await;
+    let error = report.services["app1"].error.as_deref().unwrap_or_default();
+    assert!(error.starts_with("ConfigMap n/a belongs to Helm release `n/web`"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_cannot_be_looked_at_is_not_applied() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("ConfigMap a", "v1")]), service("app2", &[("ConfigMap b", "v1")])]);
+    world.cluster.deny("get ConfigMap n/a");
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed), ("app2", ServiceState::Synced)].into());
+    assert_eq!(world.object("ConfigMap a"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn state_that_somebody_deleted_is_built_again_and_nothing_is_pruned() {
+    let mut world = World::new();
+    let stays = || service("app1", &[("ConfigMap a", "v1"), ("Deployment.apps d", "v1")]);
+    world.commit(&[stays(), service("goes", &[("ConfigMap g", "v1")])]);
+    world.synced().await;
+    for map in world.cluster.model.objects("", "ConfigMap", HOME) {
+        let name = map["metadata"]["name"].as_str().expect("a name");
+        world.somebody(ModelRequest::delete(&format!("/api/v1/namespaces/{HOME}/configmaps/{name}")));
+    }
+    world.commit(&[stays()]);
+    world.memory = Memory::default();
+    world.writes();
+    let report = world.synced().await;
+    assert_eq!(world.writes(), Vec::<String>::new(), "what is as it should be is only recorded");
+    let state = world.state();
+    let held = state.record("app1").expect("recorded").held.clone();
+    assert_eq!(held.len(), 2);
+    assert!(held.values().all(|held| held.uid.is_some() && held.hash.is_some()));
+    let orphans: Vec<String> = report.orphans.iter().map(ToString::to_string).collect();
+    assert_eq!(orphans, ["ConfigMap n/g"], "what nobody wants any more is told");
+    assert!(world.object("ConfigMap g").is_some());
+}
