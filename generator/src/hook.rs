@@ -20,15 +20,16 @@ pub struct NotAShellScript;
 /// Returns our part, for a repository at `prefix` in git's work tree (empty, or with `/` at its end). `command` runs the generator.
 fn part(prefix: &str, command: &str) -> String {
     let root = if prefix.is_empty() { ".".to_owned() } else { quoted(prefix.trim_end_matches('/')) };
-    let paths: Vec<String> =
-        ["services", "charts", "generator.yaml", "_gen"].map(|path| quoted(&format!(":(top){prefix}{path}"))).into();
+    let paths: Vec<String> = ["services", "charts", "crds", "generator.yaml", "_gen"]
+        .map(|path| quoted(&format!(":(top){prefix}{path}")))
+        .into();
     let paths = paths.join(" ");
     format!(
         "{BEGIN}\n\
          if ! git diff --cached --quiet -- {paths}; then\n  \
            {command} check --root {root} || exit 1\n  \
            if ! git diff --quiet -- {paths} || [ -n \"$(git ls-files --others --exclude-standard -- {paths})\" ]; then\n    \
-             echo 'generator: what was checked is not all in this commit: git add services charts generator.yaml _gen' >&2\n    \
+             echo 'generator: what was checked is not all in this commit: add services, charts, crds, generator.yaml and _gen' >&2\n    \
              exit 1\n  \
            fi\n\
          fi\n\
