@@ -57,6 +57,7 @@ fn run(root: &Path, arguments: &[&str], exit: i32) -> Run {
         .arg(root)
         .args(arguments)
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("the generator starts");
     let status = format!("/proc/{}/status", process.id());
@@ -94,7 +95,9 @@ pub fn make(root: &Path, services: usize, environments: &[&str]) {
         fs::write(path, text).expect("written");
     };
     copy(&super::root().join("charts"), &root.join("charts"));
-    write("generator.yaml", "kubernetesVersion: \"1.33\"\n");
+    // The chart of a fleet may write a ServiceMonitor, and what that is stands in no file of the fleet.
+    let monitors = "monitoring.coreos.com/v1/ServiceMonitor";
+    write("generator.yaml", &format!("kubernetesVersion: \"1.33\"\napiVersions: [{monitors}]\n"));
     for i in 0..services {
         let folder = format!("services/service-{i:05}");
         write(&format!("{folder}/config.yaml"), &service(i));

@@ -24,6 +24,9 @@ pub struct Way {
     pub value: Option<Vec<String>>,
 }
 
+/// Pieces that there is room for from the beginning: as many as small templates have.
+const PIECES: usize = 16;
+
 /// The source of what no source wrote.
 const UNKNOWN: usize = usize::MAX;
 
@@ -122,6 +125,9 @@ impl Origins {
         // Something that wrote nothing is overwritten by what follows it.
         if self.pieces.last().is_some_and(|last| last.start == piece.start) {
             self.pieces.pop();
+        }
+        if self.pieces.capacity() == 0 {
+            self.pieces.reserve(PIECES);
         }
         self.pieces.push(piece);
     }

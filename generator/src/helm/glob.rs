@@ -10,7 +10,12 @@ use std::str::Chars;
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct Glob {
+    /// What every path begins with that matches.
+    prefix: String,
+    /// What comes after it.
     steps: Vec<Step>,
+    /// Room for [`Glob::matches`], kept from one path to the next.
+    places: [Places; 2],
 }
 
 #[derive(Debug)]
@@ -58,15 +63,20 @@ impl Glob {
     /// Compiles a pattern; `None` for a broken one, which Helm lets match everything.
     pub(super) fn new(pattern: &str) -> Option<Glob> {
         let mut compiler = Compiler { pattern: pattern.chars().peekable(), steps: Vec::new(), open: Vec::new() };
+        let prefix = compiler.prefix();
         compiler.run()?;
-        Some(Glob { steps: compiler.steps })
+        let places = [(); 2].map(|()| Places::new(compiler.steps.len()));
+        Some(Glob { prefix, steps: compiler.steps, places })
     }
 
     /// Reports whether the whole path matches.
-    pub(super) fn matches(&self, path: &str) -> bool {
-        let (mut here, mut next) = (Places::new(self.steps.len()), Places::new(self.steps.len()));
+    pub(super) fn matches(&mut self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix(self.prefix.as_str()) else { return false };
+        let [here, next] = &mut self.places;
+        here.clear();
         here.add(0, &self.steps);
-        for c in path.chars() {
+        for c in rest.chars() {
+            next.clear();
             for &at in &here.list {
                 match self.steps.get(at) {
                     Some(Step::One(class)) if class.has(c) => next.add(at + 1, &self.steps),
@@ -74,8 +84,7 @@ impl Glob {
                     _ => {}
                 }
             }
-            here.clear();
-            std::mem::swap(&mut here, &mut next);
+            std::mem::swap(here, next);
             if here.list.is_empty() {
                 return false;
             }
@@ -85,6 +94,7 @@ impl Glob {
 }
 
 /// The steps that may come next; behind the last one stands the end.
+#[derive(Debug)]
 struct Places {
     list: Vec<usize>,
     known: Vec<bool>,
@@ -126,6 +136,12 @@ struct Compiler<'p> {
 }
 
 impl Compiler<'_> {
+    /// Takes the characters that stand for themselves.
+    fn prefix(&mut self) -> String {
+        let is_plain = |c: &char| !matches!(c, '{' | '}' | ',' | '*' | '?' | '[' | '\\');
+        std::iter::from_fn(|| self.pattern.next_if(is_plain)).collect()
+    }
+
     fn run(&mut self) -> Option<()> {
         while let Some(c) = self.pattern.next() {
             let step = match c {
@@ -234,12 +250,12 @@ mod tests {
             ("a\\", "a", true),
         ];
         for (pattern, path, expected) in cases {
-            let found = Glob::new(pattern).is_some_and(|glob| glob.matches(path));
+            let found = Glob::new(pattern).is_some_and(|mut glob| glob.matches(path));
             assert_eq!(found, expected, "{pattern} {path}");
         }
         let deep = "{".repeat(10_000) + "a";
-        assert!(Glob::new(&deep).is_some_and(|glob| glob.matches("a") && !glob.matches("b")));
-        let wide = Glob::new(&"{*,**}".repeat(1_000)).expect("a pattern");
+        assert!(Glob::new(&deep).is_some_and(|mut glob| glob.matches("a") && !glob.matches("b")));
+        let mut wide = Glob::new(&"{*,**}".repeat(1_000)).expect("a pattern");
         assert!(wide.matches(&"a/".repeat(20)));
         assert!(Glob::new("[").is_none() && Glob::new("[]").is_none() && Glob::new("[c-a]").is_none());
     }

@@ -46,8 +46,8 @@ fn content(files: &Value, args: &[Value]) -> std::sync::Arc<[u8]> {
 
 fn glob(files: &Value, args: &[Value]) -> Result<Value, String> {
     let pattern = args.first().and_then(Value::as_string).map(Str::to_str_lossy).unwrap_or_default();
-    let glob = Glob::new(&pattern);
-    let matches = |path: &Str| glob.as_ref().is_none_or(|glob| glob.matches(&path.to_str_lossy()));
+    let mut glob = Glob::new(&pattern);
+    let mut matches = |path: &Str| glob.as_mut().is_none_or(|glob| glob.matches(&path.to_str_lossy()));
     let entries = files.as_map().map(Map::entries).unwrap_or_default();
     let found = entries.into_iter().filter(|(path, _)| matches(path));
     Ok(Value::Map(Map::typed(&FILES, found.collect())))

@@ -12,9 +12,10 @@ use serde_json::{Map as JsonMap, Value as Json};
 use super::archive;
 use super::frozen::Frozen;
 use super::ignore::Rules;
-use super::metadata::{Metadata, Misfit};
+use super::metadata::{Dependency, Metadata, Misfit};
 use super::schema::Schema;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::sprig::semver::is_compatible_range;
 use crate::value::Str;
 
 /// Bytes of one file at most; Helm's own limit.
@@ -40,6 +41,34 @@ pub(super) struct Package {
     /// The paths of `files`, as templates have them.
     pub(super) file_names: Vec<Str>,
     pub(super) subcharts: Vec<Package>,
+    /// Which of the subcharts are listed as dependencies.
+    pub(super) listing: Listing,
+}
+
+/// Which subcharts of a chart are listed in its Chart.yaml.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// For each listed dependency the subchart that it means, where that is there.
+    pub(super) listed: Vec<Option<usize>>,
+    /// The subcharts that no dependency could mean.
+    pub(super) unlisted: Vec<usize>,
+}
+
+impl Listing {
+    fn new(package: &Package) -> Listing {
+        let fits = |requirement: &Dependency, chart: &Package| {
+            chart.metadata.name == requirement.name
+                && is_compatible_range(&requirement.version, &chart.metadata.version)
+        };
+        let requirements = package.metadata.dependencies.as_deref().unwrap_or_default();
+        let meant = |requirement: &Dependency| package.subcharts.iter().position(|chart| fits(requirement, chart));
+        let is_unlisted =
+            |at: &usize| !requirements.iter().any(|requirement| fits(requirement, &package.subcharts[*at]));
+        Listing {
+            listed: requirements.iter().map(meant).collect(),
+            unlisted: (0..package.subcharts.len()).filter(is_unlisted).collect(),
+        }
+    }
 }
 
 impl Package {
@@ -74,6 +103,7 @@ pub(super) fn read(folder: &str, files: Vec<File>, depth: usize, diagnostics: &m
         files: Vec::new(),
         file_names: Vec::new(),
         subcharts: Vec::new(),
+        listing: Listing::default(),
     };
     match files.iter().find(|file| file.path == "Chart.yaml") {
         Some(file) => reader.fill(&mut package.metadata, file),
@@ -106,6 +136,7 @@ pub(super) fn read(folder: &str, files: Vec<File>, depth: usize, diagnostics: &m
         let subchart = read_subchart(folder, &name, files, depth + 1, diagnostics);
         package.subcharts.extend(subchart);
     }
+    package.listing = Listing::new(&package);
     (!failed).then_some(package)
 }
 

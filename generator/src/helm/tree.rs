@@ -10,7 +10,6 @@ use serde_json::Value as Json;
 use super::metadata::{Dependency, Metadata};
 use super::package::Package;
 use super::values::{self, Misfit, Nulls};
-use crate::sprig::semver::is_compatible_range;
 use crate::value::{Map, Oversized, Str, Value, Walk};
 
 /// A chart that takes part in a render.
@@ -85,14 +84,11 @@ impl<'c> Node<'c> {
 
     /// Returns the charts that are not listed, then one for each listed dependency that is there; lists take the aliases as names.
     fn required(&self, requirements: &mut [Dependency]) -> Vec<Node<'c>> {
-        let fits = |chart: &Node<'_>, requirement: &Dependency| {
-            chart.name() == requirement.name && is_compatible_range(&requirement.version, &chart.metadata.version)
-        };
-        let unlisted = |chart: &&Node<'c>| !requirements.iter().any(|requirement| fits(chart, requirement));
-        let mut charts: Vec<Node<'c>> = self.dependencies.iter().filter(unlisted).cloned().collect();
-        for requirement in requirements {
-            if let Some(chart) = self.dependencies.iter().find(|chart| fits(chart, requirement)) {
-                let mut chart = chart.clone();
+        let listing = &self.package.listing;
+        let mut charts: Vec<Node<'c>> = listing.unlisted.iter().map(|at| self.dependencies[*at].clone()).collect();
+        for (requirement, meant) in requirements.iter_mut().zip(&listing.listed) {
+            if let Some(at) = meant {
+                let mut chart = self.dependencies[*at].clone();
                 if !requirement.alias.is_empty() {
                     chart.metadata.to_mut().name.clone_from(&requirement.alias);
                 }

@@ -3,7 +3,7 @@
 //! A list is written only while it is built and by the few functions that sort in place, as in Go.
 //! Invariant: a [`List::borrow`] is never held across a call that may write the same list.
 
-use super::{ANY_LIST, Elem, INT_LIST, ListType, STRING_LIST, Str, Value, drop_flat};
+use super::{ANY_LIST, Elem, INT_LIST, ListType, STRING_LIST, Str, Value, drop_held};
 use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -122,7 +122,7 @@ impl Drop for Data {
     fn drop(&mut self) {
         let items = self.items.get_mut();
         if items.iter().any(Value::is_container) {
-            drop_flat(items.drain(..).filter(Value::is_container).collect());
+            drop_held(std::mem::take(items), |items| items.into_iter().filter(Value::is_container).collect());
         }
     }
 }

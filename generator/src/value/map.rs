@@ -3,7 +3,7 @@
 //! `set` on a map is seen by every holder, also by templates executed later: Helm charts rely on it.
 //! Invariant: iteration is in byte order of the keys; a [`Map::borrow`] is never held across a call that may write.
 
-use super::{ANY_MAP, Entries, MapType, Str, Value, drop_flat};
+use super::{ANY_MAP, Entries, MapType, Str, Value, drop_held};
 use std::cell::{Ref, RefCell};
 use std::fmt;
 use std::rc::Rc;
@@ -121,7 +121,7 @@ impl Drop for Data {
     fn drop(&mut self) {
         let entries = self.entries.get_mut();
         if entries.values().any(Value::is_container) {
-            drop_flat(std::mem::take(entries).into_values().filter(Value::is_container).collect());
+            drop_held(std::mem::take(entries), |entries| entries.into_values().filter(Value::is_container).collect());
         }
     }
 }

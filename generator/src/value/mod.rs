@@ -4,7 +4,7 @@
 //! `map[string]interface {}`, a nil list prints `[]` but marshals to `null`), so every value knows its Go type.
 //! Knows nothing of templates, functions, charts or YAML text.
 //! Invariant: cloning is cheap (a counter or a copy), lists and maps are shared mutable trees, maps iterate in byte
-//! order of their keys, and dropping a value never recurses deeper than one level, however deep it is nested.
+//! order of their keys, and dropping a value never recurses deeper than a few levels, however deep it is nested.
 //! Every walk over a value is bounded by [`MAX_DEPTH`] and [`MAX_VISITS`], because `set $d "self" $d` makes a cycle.
 
 mod cycle;
@@ -31,6 +31,7 @@ pub use types::{
     STRING_LIST, STRING_MAP, Type,
 };
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -287,6 +288,24 @@ impl Value {
     /// Reports whether dropping or walking the value may descend further.
     fn is_container(&self) -> bool {
         matches!(self, Value::List(_) | Value::Map(_))
+    }
+}
+
+/// How many containers inside each other are dropped by recursion, which is quicker than the list of [`drop_flat`].
+const DROPS_NESTED_MAX: usize = 32;
+
+/// Drops what a container holds; `flat` gives the containers among it where there are too many inside each other already.
+fn drop_held<T>(held: T, flat: impl FnOnce(T) -> Vec<Value>) {
+    thread_local! {
+        static NESTED: Cell<usize> = const { Cell::new(0) };
+    }
+    let nested = NESTED.get();
+    if nested >= DROPS_NESTED_MAX {
+        drop_flat(flat(held));
+    } else {
+        NESTED.set(nested + 1);
+        drop(held);
+        NESTED.set(nested);
     }
 }
 

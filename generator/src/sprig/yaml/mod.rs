@@ -271,6 +271,14 @@ impl Writer {
         if !x.is_finite() {
             return Err(ToYamlError::Unsupported(number::go_g(x)));
         }
+        /// Up to here JSON writes whole numbers with all their digits.
+        const PLAIN_MAX: f64 = 1e15;
+        if x.fract() == 0.0 && x.abs() < PLAIN_MAX {
+            #[expect(clippy::cast_possible_truncation, reason = "the range is checked first")]
+            let whole = x as i64;
+            self.plain(&whole.to_string(), context);
+            return Ok(());
+        }
         // JSON carries the digits; the YAML reader then finds an integer wherever one fits.
         let json = number::json(x);
         let text = match (json.parse::<i64>(), json.parse::<u64>()) {
