@@ -53,7 +53,7 @@ pub fn manifests(path: &str, bytes: &[u8], which: &str) -> Result<Vec<Manifest>,
 }
 
 /// The identity of an object as it stands in the canonical form; the parts are texts of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity<'t> {
     /// API group; empty for the core group.
     pub group: &'t str,

@@ -555,12 +555,23 @@ impl Lock {
     /// Removes what is beside `_gen`.
     fn clear(&self) -> Result<(), DiskError> {
         for path in [self.root.join(STAGED), self.root.join(REPLACED)] {
-            if lookup(&path)?.is_some() {
+            if lookup(&path)?.is_some_and(|metadata| metadata.is_dir()) {
+                for environment in folders(&path)? {
+                    let services = folders(&environment)?;
+                    let removed = services.par_iter().map(|folder| fs::remove_dir_all(folder).at("remove", folder));
+                    removed.collect::<Vec<_>>().into_iter().collect::<Result<(), DiskError>>()?;
+                }
                 fs::remove_dir_all(&path).at("remove", &path)?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns the folders in a folder, without links to such.
+fn folders(path: &Path) -> Result<Vec<PathBuf>, DiskError> {
+    let folders = entries(path)?.into_iter().filter(|(_, kind)| kind.is_dir());
+    Ok(folders.map(|(name, _)| path.join(name)).collect())
 }
 
 fn lookup(path: &Path) -> Result<Option<fs::Metadata>, DiskError> {

@@ -69,6 +69,7 @@ pub mod cli;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -121,10 +122,12 @@ pub fn generate_over(
     extent: Extent,
     rendered: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Generated, Diagnostics> {
-    let (catalog, mut diagnostics) = service::read(tree);
-    let charts = release::load_charts(tree, &catalog, &mut diagnostics);
-    let ground = Ground::new(tree, catalog, charts);
-    let shortcut = Shortcut::new(committed);
+    let read = || {
+        let (catalog, mut diagnostics) = service::read(tree);
+        let charts = release::load_charts(tree, &catalog, &mut diagnostics);
+        (Ground::new(tree, catalog, charts), diagnostics)
+    };
+    let ((ground, mut diagnostics), shortcut) = rayon::join(read, || Shortcut::new(committed));
     let work: Vec<Work<'_>> =
         ground.catalog.services.par_iter().filter_map(|one| ground.work(one, &shortcut)).collect();
     let mut definitions = ground.definitions(&work, &[]);
@@ -338,10 +341,17 @@ fn colliding(taken: &[Work<'_>], outcomes: &[Outcome<'_>]) -> BTreeSet<usize> {
         let objects = outcome.output.iter().flat_map(|output| &output.objects);
         objects.map(move |(id, _)| (outcome.work.service.environment.as_str(), Identity::from(id), None))
     });
-    let mut all: Vec<_> = objects_of_taken.chain(objects_of_rendered).collect();
+    // Sorted by a hash, because identities are alike for most of their length; the hasher has no seed.
+    let hashed = objects_of_taken.chain(objects_of_rendered).map(|(environment, id, taken)| {
+        let mut hasher = DefaultHasher::new();
+        (environment, id).hash(&mut hasher);
+        (hasher.finish(), environment, id, taken)
+    });
+    let mut all: Vec<_> = hashed.collect();
     all.par_sort_unstable();
-    let pairs = all.windows(2).filter(|pair| (pair[0].0, pair[0].1) == (pair[1].0, pair[1].1));
-    pairs.flat_map(|pair| [pair[0].2, pair[1].2]).flatten().collect()
+    let is_same = |a: &(_, _, _, _), b: &(_, _, _, _)| (a.0, a.1, a.2) == (b.0, b.1, b.2);
+    let pairs = all.windows(2).filter(|pair| is_same(&pair[0], &pair[1]));
+    pairs.flat_map(|pair| [pair[0].3, pair[1].3]).flatten().collect()
 }
 
 /// Renders a release with its texts followed. Nothing where that fails, which it did not before.

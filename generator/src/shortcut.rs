@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use manifest::Hash;
 use manifest::index::{Entry, Index, ROOT};
+use rayon::prelude::*;
 
 use crate::committed::{self, Identity};
 use crate::source::{Content, SourceTree};
@@ -43,7 +44,7 @@ impl<'c> Shortcut<'c> {
     /// Reads the indexes of `committed`. One that cannot be read saves nothing.
     pub fn new(committed: &'c SourceTree) -> Self {
         let read = |environment| Some((environment, committed::index(committed, environment, "on the disk").ok()??));
-        Shortcut { committed, indexes: committed.folders(ROOT).into_iter().filter_map(read).collect() }
+        Shortcut { committed, indexes: committed.folders(ROOT).into_par_iter().filter_map(read).collect() }
     }
 
     /// Returns what is committed of a service, where its file is what its entry says.

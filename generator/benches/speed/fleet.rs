@@ -13,11 +13,12 @@ pub fn measure() {
     for (services, environments, rounds) in [
         (100, &["production"][..], 5),
         (1_000, &["production", "staging"], 7),
-        (5_000, &["production"], 3),
+        (2_000, &["production", "staging"], 5),
         (20_000, &["production"], 1),
     ] {
         let folder = TempDir::new().expect("a scratch folder");
-        make(folder.path(), services, environments);
+        let root = folder.path();
+        make(root, services, environments);
         let row = |what: &str, runs: Vec<Run>| {
             let middle = |get: fn(&Run) -> f64| {
                 let mut figures: Vec<f64> = runs.iter().map(get).collect();
@@ -27,19 +28,25 @@ pub fn measure() {
             let (wall, cpu, peak) = (middle(|run| run.wall), middle(|run| run.cpu), middle(|run| run.peak));
             println!("{services:<10} {:>3} {what:<28} {wall:>7.3} {cpu:>7.2} {peak:>7.0}", environments.len());
         };
+        let times = |arguments: &'static [&str]| (0..rounds).map(move |_| run(root, arguments, 0)).collect();
         let cold = (0..rounds).map(|_| {
-            let _ = fs::remove_dir_all(folder.path().join("_gen"));
-            run(folder.path(), &["render"], 0)
+            let _ = fs::remove_dir_all(root.join("_gen"));
+            run(root, &["render"], 0)
         });
         row("render, cold", cold.collect());
-        row("check, nothing changed", (0..rounds).map(|_| run(folder.path(), &["check"], 0)).collect());
-        let config = folder.path().join("services/service-00007/config.yaml");
-        let one = (0..rounds).map(|round| {
+        row("check, nothing changed", times(&["check"]));
+        row("check --full", times(&["check", "--full"]));
+        row("diff, nothing changed", times(&["diff"]));
+        let config = root.join("services/service-00007/config.yaml");
+        let (mut checks, mut renders) = (Vec::new(), Vec::new());
+        for round in 0..rounds {
             let text = format!("{}labels: {{round: \"{round}\"}}\n", service(7));
             fs::write(&config, text).expect("written");
-            run(folder.path(), &["render"], 0)
-        });
-        row("render, one service changed", one.collect());
+            checks.push(run(root, &["check"], 1));
+            renders.push(run(root, &["render"], 0));
+        }
+        row("check, one service changed", checks);
+        row("render, one service changed", renders);
     }
 }
 
