@@ -19,7 +19,7 @@ use ulid::Ulid;
 use crate::adoption::TOOLS;
 use crate::approval;
 use crate::cluster::ClusterError;
-use crate::config::{History, Settings};
+use crate::config::{DriftPolicy, History, Settings};
 use crate::cycle::{Clock, Mode, Request, Takeover};
 use crate::daemon::{self, Pace, Reconciler, failed_report};
 use crate::election::{Election, Fence};
@@ -271,6 +271,9 @@ struct Common {
     /// Time between two full syncs, each of which applies every object again
     #[arg(long, env = "SYNCD_FULL_SYNC_INTERVAL", default_value = "12h", value_parser = duration, value_name = "TIME", help_heading = "Cluster")]
     full_sync_interval: Duration,
+    /// What to do about changes that others make to what was applied, between two full syncs
+    #[arg(long, env = "SYNCD_DRIFT", default_value = "correct", value_name = "POLICY", help_heading = "Cluster")]
+    drift: Drift,
     /// YAML file of rules that tell when objects of custom kinds are ready, over the built-in ones
     #[arg(long, env = "SYNCD_READINESS_RULES", value_name = "FILE", help_heading = "Cluster")]
     readiness_rules: Option<PathBuf>,
@@ -289,6 +292,27 @@ struct Common {
     /// How much is logged
     #[arg(long, env = "SYNCD_LOG_LEVEL", default_value = "info", value_name = "LEVEL", help_heading = "Logs")]
     log_level: logs::Level,
+}
+
+/// What is done about drift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Drift {
+    /// Take them back within seconds
+    Correct,
+    /// Say them in logs and metrics
+    Report,
+    /// Do not look
+    Ignore,
+}
+
+impl From<Drift> for DriftPolicy {
+    fn from(drift: Drift) -> Self {
+        match drift {
+            Drift::Correct => DriftPolicy::Correct,
+            Drift::Report => DriftPolicy::Report,
+            Drift::Ignore => DriftPolicy::Ignore,
+        }
+    }
 }
 
 fn exit_code_help() -> String {
@@ -507,7 +531,11 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     if common.no_leader_election {
         let tip = reconciler.tip();
         face.leadership(&Leadership::Leads { takeover: Takeover::Clean });
-        daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop).await;
+        let watches = reconciler.watches();
+        tokio::select! {
+            () = daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop) => {}
+            never = watches => match never {},
+        }
     } else {
         let tell = |leadership: &Leadership| {
             logs::leadership(leadership);
@@ -677,6 +705,7 @@ async fn reconciler(
         adopt: common.adopt.iter().cloned().collect(),
         concurrency: common.concurrency,
         full_sync_interval: common.full_sync_interval,
+        drift: common.drift.into(),
         history: match common.allow_rewritten_history {
             true => History::Any,
             false => History::Descendants { accepted: common.accept_revision.clone().into_iter().collect() },

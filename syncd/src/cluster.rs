@@ -215,6 +215,13 @@ pub trait Cluster: Send + Sync + 'static {
         environment: &str,
     ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
 
+    /// Watches as [`Cluster::watch_owned`] does, but metadata only: what drift is seen by. Objects are told as `{"metadata": ...}`.
+    fn watch_metadata(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
+
     /// Watches all objects of one kind in one namespace, or in all, whoever owns them, whole objects, for ever, as
     /// [`Cluster::watch_owned`] does. Of Events only warnings.
     fn watch_around(

@@ -35,6 +35,20 @@ pub struct Settings {
     pub retry: Retry,
     /// How custom kinds say that they are ready.
     pub rules: Rules,
+    /// What is done about changes that others make to what was applied.
+    pub drift: DriftPolicy,
+}
+
+/// What is done about changes that others make to what was applied, between two full syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DriftPolicy {
+    /// They are taken back at once.
+    #[default]
+    Correct,
+    /// They are told.
+    Report,
+    /// Nobody looks.
+    Ignore,
 }
 
 /// Bounds on what the repository may hold, checked before anything is parsed.
@@ -119,6 +133,7 @@ impl Settings {
             adopt: BTreeSet::new(),
             retry: Retry::default(),
             rules: Rules::default(),
+            drift: DriftPolicy::default(),
         }
     }
 }

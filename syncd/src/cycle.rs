@@ -18,6 +18,7 @@ use crate::approval;
 use crate::cluster::{Cluster, ErrorClass, GroupKind};
 use crate::config::{History, Settings};
 use crate::desired::{self, Content, Desired, Source, SourceError};
+use crate::drift::Drifted;
 use crate::execute::{Done, execute};
 use crate::live::{self, Live, Presence};
 use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
@@ -44,6 +45,8 @@ pub enum Mode {
     Auto,
     /// Everything: every object is applied again.
     Full,
+    /// As [`Mode::Auto`], with the revision in force: what others changed is not to wait for the repository.
+    Repair,
 }
 
 /// Runs one cycle. Never fails as a whole: whatever happens is in the report. Dropping the future is a crash, and safe.
@@ -98,7 +101,7 @@ struct Lost;
 impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     async fn all(&mut self, mode: Mode) {
         let clock = Instant::now();
-        let new = self.ask_source().await;
+        let new = if mode == Mode::Repair { None } else { self.ask_source().await };
         self.walk.phases.source += clock.elapsed().as_secs_f64();
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
         let read = self.memory.state.take();
@@ -117,7 +120,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Ok(state) => state,
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
-        self.hear_approval().await;
+        if mode != Mode::Repair {
+            self.hear_approval().await;
+        }
         let clock = Instant::now();
         let new = self.check_source(new, &state).await;
         self.walk.phases.source += clock.elapsed().as_secs_f64();
@@ -280,12 +285,13 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     /// Makes the cluster what `source` says, once.
     async fn pass(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
-        let full = mode == Mode::Full || self.is_full_sync_due(&state);
+        let full = mode == Mode::Full || mode == Mode::Auto && self.is_full_sync_due(&state);
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();
         let mut live = Live::default();
         self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&self.memory.look_again)), &state)
             .await;
+        self.look_at_drifted(&mut live).await;
         let mut selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);
         if self.memory.leaves_out_held(&selection) {
             self.memory.wake_held();
@@ -299,6 +305,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             () if selection.act.is_empty() && !fresh => Trigger::None,
             () if fresh => Trigger::Start,
             () if changed => Trigger::Changed,
+            () if !live.drifted.is_empty() => Trigger::Drift,
             () => Trigger::Retry,
         });
         if selection.act.is_empty() {
@@ -372,6 +379,21 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let is_absence = |class: ErrorClass| matches!(class, ErrorClass::NotServed | ErrorClass::NamespaceUnavailable);
         let unread = failed.into_iter().filter(|(_, error)| !is_absence(error.class));
         live.unread.extend(unread.map(|(id, error)| (id, error.message)));
+    }
+
+    /// Takes over what is known of objects that others changed; asks about those that are not seen by label any more.
+    async fn look_at_drifted(&mut self, live: &mut Live) {
+        let missing = |drifted: &Drifted| drifted.observed.is_none();
+        let ids = self.memory.drifted.iter().filter(|(_, drifted)| missing(drifted)).map(|(id, _)| id.clone());
+        for (id, error) in live::look_at(self.cluster, live, &ids.collect(), self.settings).await {
+            self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
+        }
+        for (id, drifted) in &self.memory.drifted {
+            live.drifted.insert(id.clone());
+            if let Some(observed) = &drifted.observed {
+                live.owned.entry(id.clone()).or_insert_with(|| observed.clone());
+            }
+        }
     }
 
     /// Lists kinds. Services that hold objects of a kind that could not be listed are looked at again in the next cycle.

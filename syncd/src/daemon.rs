@@ -5,6 +5,7 @@
 //! cluster or clock of the day ([`Work`], [`Tip`]); all time is tokio's. Invariants: there is never more than one cycle; whatever a
 //! cycle does - fail, panic, hang - another one follows, until the stop is asked for.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -19,6 +20,7 @@ use ulid::Ulid;
 use crate::cluster::Cluster;
 use crate::config::Settings;
 use crate::cycle::{self, Clock, Context, Memory, Mode, Request, Takeover};
+use crate::drift::{self, Drift};
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Trigger, VERSION};
 
@@ -78,6 +80,11 @@ pub trait Tip: Send + Sync {
 
     /// Waits until somebody asks for a poll now.
     fn asked(&self) -> impl Future<Output = ()> + Send;
+
+    /// Waits until there is something that others changed, to be corrected with the revision in force.
+    fn drifted(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// Who hears of the loop.
@@ -100,24 +107,34 @@ pub async fn run<W: Work, T: Tip>(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut failures = 0_u32;
+    let (mut mode, mut polled) = (Mode::Auto, Instant::now());
     while !is_stopped(&stop) {
         let (id, begun) = (next_id(), Instant::now());
         listener.beat();
-        let asked = Mutex::new(Instant::now());
-        let report = one_cycle(work, &Asked { tip, last: &asked }, pace, listener, id, &mut stop).await;
+        // A repair asks nobody: the next poll is due when it was.
+        let asked = Mutex::new(if mode == Mode::Repair { polled } else { Instant::now() });
+        let (report, moved) = one_cycle(work, &Asked { tip, last: &asked }, pace, listener, (id, mode), &mut stop).await;
         // A revision that is refused was read: its mending is a commit like any other, and not to be noticed late.
         let blind = report.errors.iter().any(|error| !matches!(error.stage, Stage::Revision | Stage::Index));
-        failures = if blind { failures.saturating_add(1) } else { 0 };
+        failures = match (blind, mode) {
+            (_, Mode::Repair) => failures,
+            (true, _) => failures.saturating_add(1),
+            (false, _) => 0,
+        };
+        polled = *asked.lock().unwrap_or_else(PoisonError::into_inner);
         listener.report(&report);
         listener.beat();
         if report.result == CycleResult::Superseded && !is_stopped(&stop) {
             // What superseded it is known to be there.
+            mode = if moved == Some(Moved::Drift) { Mode::Repair } else { Mode::Auto };
             continue;
         }
         // Polls are an interval apart, however long the cycle between them took; while nothing can be read, the pause is a whole one.
-        let since = if failures == 0 { *asked.lock().unwrap_or_else(PoisonError::into_inner) } else { Instant::now() };
+        let since = if failures == 0 || mode == Mode::Repair { polled } else { Instant::now() };
+        mode = Mode::Auto;
         tokio::select! {
             () = sleep_until(since + pace.pause(failures, share(id))) => {}
+            () = drifts(tip, begun + pace.nudge.min(DRIFT_APART)) => mode = Mode::Repair,
             () = nudged(tip, begun + pace.nudge) => {}
             () = stopped(&mut stop) => {}
         }
@@ -137,23 +154,43 @@ async fn nudged<T: Tip>(tip: &T, earliest: Instant) {
     tip.asked().await;
 }
 
+/// Shortest time between the beginnings of two cycles that correct drift.
+const DRIFT_APART: Duration = Duration::from_millis(200);
+
+/// Ends when there is something that others changed, but not before `earliest`.
+async fn drifts<T: Tip>(tip: &T, earliest: Instant) {
+    sleep_until(earliest).await;
+    tip.drifted().await;
+}
+
+/// What makes a running cycle out of date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    /// A newer revision.
+    Tip,
+    /// Others changed something.
+    Drift,
+}
+
 /// Runs one cycle to its end, whatever that is.
 async fn one_cycle<W: Work, T: Tip>(
     work: &mut W,
     tip: &Asked<'_, T>,
     pace: &Pace,
     listener: &dyn Listener,
-    id: Ulid,
+    (id, mode): (Ulid, Mode),
     stop: &mut watch::Receiver<bool>,
-) -> Report {
-    let request = Request { id: id.to_string(), mode: Mode::Auto };
+) -> (Report, Option<Moved>) {
+    let request = Request { id: id.to_string(), mode };
+    let mut out_of_date = None;
     let (supersede, superseded) = watch::channel(false);
     let end = {
         let mut cycle = pin!(AssertUnwindSafe(work.cycle(request.clone(), superseded)).catch_unwind());
         tokio::select! {
             biased;
             end = &mut cycle => End::of(end),
-            () = moved(tip, pace, id) => {
+            why = moved(tip, pace, id) => {
+                out_of_date = Some(why);
                 supersede.send_replace(true);
                 tokio::select! {
                     end = &mut cycle => End::of(end),
@@ -168,7 +205,7 @@ async fn one_cycle<W: Work, T: Tip>(
             () = silent(pace, listener) => End::Silent,
         }
     };
-    match end {
+    let report = match end {
         End::Report(report) => *report,
         End::Panicked => work.failed(&request, "the cycle panicked: a fault of syncd".to_owned()),
         End::Silent => {
@@ -177,7 +214,8 @@ async fn one_cycle<W: Work, T: Tip>(
         End::Late => {
             work.failed(&request, format!("the cycle was given up: it did not stop within {} s", pace.grace.as_secs()))
         }
-    }
+    };
+    (report, out_of_date)
 }
 
 /// How a cycle ended.
@@ -198,8 +236,16 @@ impl End {
     }
 }
 
-/// Ends when a newer revision is there: after one poll interval at the latest, and never later by chance.
-async fn moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) {
+/// Ends when a newer revision is there, after one poll interval at the latest and never later by chance; or when others changed something.
+async fn moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) -> Moved {
+    let begun = Instant::now();
+    tokio::select! {
+        () = tip_moved(tip, pace, id) => Moved::Tip,
+        () = drifts(tip.tip, begun + pace.nudge.min(DRIFT_APART)) => Moved::Drift,
+    }
+}
+
+async fn tip_moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) {
     loop {
         let begun = Instant::now();
         tokio::select! {
@@ -248,14 +294,16 @@ pub struct Reconciler<R, C> {
     settings: Settings,
     memory: Memory,
     clock: Arc<dyn Clock>,
-    observer: Arc<dyn Observer>,
+    drift: Arc<Drift>,
 }
 
 impl<R: Repo, C: Cluster> Reconciler<R, C> {
     /// Prepares cycles with an empty memory.
     pub fn new(repo: R, cluster: C, settings: Settings, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
-        let repo = Arc::new(Tracked { repo, tip: Mutex::new(None), poll_now: Arc::default() });
-        Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, observer }
+        let drift = Arc::new(Drift::new(settings.drift, observer));
+        let tip = Mutex::new(None);
+        let repo = Arc::new(Tracked { repo, tip, poll_now: Arc::default(), drift: Arc::clone(&drift) });
+        Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, drift }
     }
 
     /// Returns what can tell whether a cycle is out of date.
@@ -268,15 +316,29 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         Arc::clone(&self.cluster)
     }
 
+    /// Returns what watches for changes that others make, for ever.
+    pub fn watches(&self) -> impl Future<Output = Infallible> + Send + 'static {
+        let (drift, cluster, clock) = (Arc::clone(&self.drift), Arc::clone(&self.cluster), Arc::clone(&self.clock));
+        let environment = self.settings.environment.clone();
+        async move { drift::watching::drive(&drift, &*cluster, &environment, &*clock).await }
+    }
+
     /// Forgets everything: this process begins to lead. The state is taken over from the leader before.
     pub fn begin(&mut self, takeover: Takeover) {
         self.memory = Memory::of_new_leader(takeover);
+        self.drift.forget();
     }
 
     /// Runs one cycle.
     pub async fn reconcile(&mut self, request: &Request, superseded: watch::Receiver<bool>) -> Report {
-        let context = Context { clock: &*self.clock, observer: &*self.observer, superseded };
-        cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await
+        self.memory.note_drifted(self.drift.take());
+        let observer = self.drift.listening();
+        let context = Context { clock: &*self.clock, observer: &observer, superseded };
+        let mut report =
+            cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await;
+        self.drift.cycle_ended(self.memory.state());
+        report.fights = self.drift.fights();
+        report
     }
 }
 
@@ -288,8 +350,9 @@ impl<R: Repo, C: Cluster> Work for Reconciler<R, C> {
     fn failed(&mut self, request: &Request, message: String) -> Report {
         // What a broken cycle remembered is not to be trusted.
         self.memory = Memory::default();
+        self.drift.forget();
         let error = CycleError { stage: Stage::Plan, message };
-        self.observer.observe(&Event::Failed(error.clone()));
+        self.drift.listening().observe(&Event::Failed(error.clone()));
         failed_report(request, &self.settings.environment, &*self.clock, error)
     }
 }
@@ -316,6 +379,7 @@ pub fn failed_report(request: &Request, environment: &str, clock: &dyn Clock, er
         services: Default::default(),
         held: None,
         orphans: Vec::new(),
+        fights: Vec::new(),
         errors: vec![error],
     }
 }
@@ -325,6 +389,7 @@ pub struct Tracked<R> {
     repo: R,
     tip: Mutex<Option<Revision>>,
     poll_now: Arc<Notify>,
+    drift: Arc<Drift>,
 }
 
 impl<R> Tracked<R> {
@@ -367,5 +432,9 @@ impl<R: Repo> Tip for Tracked<R> {
 
     async fn asked(&self) {
         self.poll_now.notified().await;
+    }
+
+    async fn drifted(&self) {
+        self.drift.due().await;
     }
 }

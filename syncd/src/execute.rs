@@ -13,6 +13,7 @@ mod service;
 mod settle;
 mod waiting;
 mod watching;
+mod yielding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

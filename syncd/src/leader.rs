@@ -67,11 +67,13 @@ pub async fn lead<R: Repo, C: Cluster + Leases>(
         reconciler.begin(term.takeover);
         (around.tell)(&Leadership::Leads { takeover: term.takeover });
         let lost = {
+            let watches = reconciler.watches();
             let work = daemon::run(reconciler, &*tip, around.pace, around.listener, &mut next_id, stop.clone());
             tokio::select! {
                 biased;
                 reason = office.keep(&mut term) => Some(reason),
                 () = work => None,
+                never = watches => match never {},
             }
         };
         around.fence.close();

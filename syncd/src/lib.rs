@@ -7,6 +7,7 @@
 //! - [`execute`]: carries out a plan, and records before it acts.
 //! - [`plan`]: decides what to do; does nothing. [`readiness`]: how far an object is; [`rules`]: how custom kinds say it.
 //! - [`desired`], [`state`], [`live`]: what the revision says, what was recorded, what is there.
+//! - [`drift`]: whether somebody changed what is ours; [`ownership`]: who owns which field.
 //! - [`report`], [`config`], [`context`]: what was done, what can be set, what surrounds a cycle.
 //!   [`redact`]: what must not be read there.
 //! - [`cluster`], [`repo`]: the seams, as traits.
@@ -20,7 +21,9 @@ pub mod readiness;
 pub mod adoption;
 pub mod approval;
 pub mod desired;
+pub mod drift;
 pub mod live;
+pub mod ownership;
 pub mod state;
 
 pub mod config;

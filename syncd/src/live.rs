@@ -58,6 +58,8 @@ pub struct Live {
     pub seen: BTreeMap<ObjectRef, Option<Seen>>,
     /// Objects of which it could not be read whether they exist and whose they are, with why.
     pub unread: BTreeMap<ObjectRef, String>,
+    /// Objects of which somebody else changed what we applied.
+    pub drifted: BTreeSet<ObjectRef>,
 }
 
 impl Live {

@@ -10,7 +10,7 @@ use tracing_subscriber::filter::Directive;
 
 use crate::cycle::Takeover;
 use crate::leader::Leadership;
-use crate::report::{Event, Observer, Outcome, ServiceReport, ServiceState};
+use crate::report::{DriftAction, Event, Observer, Outcome, ServiceReport, ServiceState};
 
 /// Form of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -112,6 +112,17 @@ impl Observer for Logged {
             Event::Held(held) => {
                 let (plan, deletions, limit) = (held.id, held.deletions, held.limit);
                 tracing::warn!(%plan, deletions, limit, "deletions are held until they are approved");
+            }
+            Event::Drift { service, object, what, action } => {
+                let done = action.as_str();
+                match action {
+                    DriftAction::BackedOff { pause_seconds } => {
+                        tracing::warn!(service, %object, what, action = done, pause_seconds, "somebody keeps changing an object");
+                    }
+                    DriftAction::Corrected | DriftAction::Reported => {
+                        tracing::warn!(service, %object, what, action = done, "somebody changed an object");
+                    }
+                }
             }
             Event::Failed(error) => {
                 tracing::error!(stage = error.stage.as_str(), error = error.message, "the cycle failed");

@@ -50,6 +50,8 @@ pub struct Metrics {
     failed: IntCounterVec,
     held: IntGauge,
     orphans: IntGauge,
+    drift: IntCounterVec,
+    fights: IntGauge,
     leader: IntGauge,
     terms: IntCounterVec,
     terms_lost: IntCounter,
@@ -136,6 +138,13 @@ impl Metrics {
             failed: make.counters("failed_objects_total", "Objects on which something failed.", &["kind"]),
             held: make.int_gauge("prune_held_objects", "Deletions that wait for approval."),
             orphans: make.int_gauge("orphan_objects", "Objects with our owner label that no record holds."),
+            drift: make.counters(
+                "drift_total",
+                "Objects that somebody else changed or removed, by kind and what was done; backed-off: it is fought over.",
+                &["kind", "action"],
+            ),
+            fights: make
+                .int_gauge("drift_fights", "Objects that somebody keeps changing after they were corrected."),
             leader: make.int_gauge("leader", "1 while this process leads, 0 while it stands by."),
             terms: make.counters(
                 "leader_terms_total",
@@ -194,6 +203,7 @@ impl Metrics {
                 self.unsettled.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 self.held.set(0);
                 self.orphans.set(0);
+                self.fights.set(0);
             }
             Leadership::Standby { .. } => {}
         }
@@ -225,6 +235,7 @@ impl Metrics {
         }
         self.held.set(report.held.as_ref().map_or(0, |held| count(held.deletions)));
         self.orphans.set(count(report.orphans.len()));
+        self.fights.set(count(report.fights.len()));
         // Without an index nothing is known of services: what was known before still holds.
         if let (Some(revision), Some(index)) = (&report.revision, &report.index) {
             self.revision.reset();
@@ -279,6 +290,9 @@ impl Metrics {
 impl Observer for Metrics {
     fn observe(&self, event: &Event) {
         self.beat();
+        if let Event::Drift { object, action, .. } = event {
+            self.drift.with_label_values(&[&GroupKind::of(object).to_string(), action.as_str()]).inc();
+        }
         let Event::Object { object, .. } = event else { return };
         let kind = GroupKind::of(&object.object).to_string();
         match object.outcome {

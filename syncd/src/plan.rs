@@ -178,6 +178,8 @@ pub enum Reason {
     LiveDiffers,
     /// Its owner labels are not ours.
     Relabelled,
+    /// Somebody else changed what was applied.
+    Drifted,
     /// Nothing is known to be wrong with it: every object is applied again.
     FullSync,
 }
@@ -634,6 +636,7 @@ impl<'a> Scene<'a> {
         } else if self.is_as_wanted(service, object, live) {
             match (self.is_full(), confirmed && held.uid.is_some()) {
                 (true, _) => Reason::FullSync,
+                (false, true) if self.live.drifted.contains(&object.manifest.id) => Reason::Drifted,
                 (false, true) => return Decision::Nothing,
                 (false, false) => return Decision::Confirm { uid: live.uid.clone() },
             }

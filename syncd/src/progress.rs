@@ -65,7 +65,7 @@ impl<W: Write + Send> Observer for Progress<W> {
             }
             Event::Failed(error) => vec![format!("{}: {}", error.stage.as_str(), clean(&error.message))],
             // The report's own text says it with what to do about it.
-            Event::Held(_) => return,
+            Event::Held(_) | Event::Drift { .. } => return,
             Event::Revision { .. } | Event::Planned { .. } | Event::Object { .. } => return,
         };
         // Whoever closed our output wants no more of it.

@@ -53,8 +53,53 @@ pub struct Report {
     pub held: Option<HeldDeletions>,
     /// Objects with the environment's owner label that no record holds. Never touched.
     pub orphans: Vec<ObjectRef>,
+    /// Objects that somebody keeps changing after they were corrected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fights: Vec<Fight>,
     /// What went wrong outside of single services: source, state, plan.
     pub errors: Vec<CycleError>,
+}
+
+/// An object that somebody keeps changing after it was corrected: it is corrected less and less often.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fight {
+    /// The object.
+    pub object: ObjectRef,
+    /// The service.
+    pub service: String,
+    /// The field manager of whoever changes it, as the server has it; absent where it does not say.
+    pub manager: Option<String>,
+    /// The fields, as far as they are known.
+    pub fields: Vec<String>,
+    /// How often the pause has grown.
+    pub times: u32,
+    /// Pause between two corrections.
+    pub pause_seconds: u64,
+}
+
+/// What is done about a change that somebody made to what was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftAction {
+    /// It is taken back.
+    Corrected,
+    /// It is taken back later: somebody makes it again and again.
+    BackedOff {
+        /// The pause.
+        pause_seconds: u64,
+    },
+    /// It is told.
+    Reported,
+}
+
+impl DriftAction {
+    /// Returns the word used in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DriftAction::Corrected => "corrected",
+            DriftAction::BackedOff { .. } => "backed-off",
+            DriftAction::Reported => "reported",
+        }
+    }
 }
 
 /// An object, in Kahoy's words.
@@ -107,6 +152,8 @@ pub enum Trigger {
     Changed,
     /// A service that had failed was due again.
     Retry,
+    /// Somebody else changed objects that were applied.
+    Drift,
     /// A full sync was due or asked for.
     Full,
 }
@@ -119,6 +166,7 @@ impl Trigger {
             Trigger::Start => "start",
             Trigger::Changed => "changed",
             Trigger::Retry => "retry",
+            Trigger::Drift => "drift",
             Trigger::Full => "full",
         }
     }
@@ -445,6 +493,17 @@ pub enum Event {
     },
     /// Deletions are held, for the first time or other ones than before.
     Held(HeldDeletions),
+    /// Somebody else changed an object that was applied.
+    Drift {
+        /// The service.
+        service: String,
+        /// The object.
+        object: ObjectRef,
+        /// What was found, with the field manager of whoever did it.
+        what: String,
+        /// What is done about it.
+        action: DriftAction,
+    },
     /// Something went wrong outside of single services.
     Failed(CycleError),
 }

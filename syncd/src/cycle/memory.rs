@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::config::Retry;
 use crate::desired::Source;
+use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
-use crate::plan::{Plan, Selection, ServicePlan, Withheld};
-use crate::report::{HeldDeletions, ServiceReport, ServiceState};
+use crate::plan::{Plan, PlannedApply, Selection, ServicePlan, Withheld};
+use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState};
 use crate::state::{Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
@@ -27,6 +28,8 @@ pub struct Memory {
     pub(super) fresh: bool,
     /// Services whose objects may be in another state than their records say.
     pub(super) look_again: BTreeSet<String>,
+    /// Objects that others changed and that are not corrected yet.
+    pub(super) drifted: BTreeMap<ObjectRef, Drifted>,
     /// Services that failed.
     rests: BTreeMap<String, Rest>,
     /// How services that are not synced stand.
@@ -76,6 +79,16 @@ impl Memory {
         Memory { takeover: Some(takeover), ..Memory::default() }
     }
 
+    /// Notes objects that others changed.
+    pub fn note_drifted(&mut self, drifted: BTreeMap<ObjectRef, Drifted>) {
+        self.drifted.extend(drifted);
+    }
+
+    /// Returns the state as it is stored, if that is known.
+    pub fn state(&self) -> Option<&State> {
+        self.state.as_ref()
+    }
+
     /// Notes that the state was taken over.
     pub(super) fn took_over(&mut self, takeover: Takeover) {
         self.takeover = None;
@@ -113,6 +126,7 @@ impl Memory {
         self.rests.retain(|name, _| open(name));
         self.reports.retain(|name, _| open(name));
         self.look_again.retain(open);
+        self.drifted.retain(|_, drifted| open(&drifted.service));
     }
 
     /// Takes over what became of the services of a plan. Returns whether the state is known.
@@ -136,6 +150,13 @@ impl Memory {
                 true => self.look_again.insert(name.clone()),
                 false => self.look_again.remove(name),
             };
+            self.drifted.retain(|id, drifted| {
+                let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
+                let is_open = |apply: &PlannedApply| {
+                    !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version))
+                };
+                drifted.service != *name || planned.is_some_and(is_open)
+            });
             let content = plan.services.get(name).and_then(|service| service.content);
             let rest = self.rests.remove(name);
             self.rests

@@ -32,6 +32,7 @@ pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report
         services,
         held: memory.held.clone(),
         orphans: memory.orphans.clone(),
+        fights: Vec::new(),
         errors: walk.errors,
     }
 }

@@ -153,7 +153,8 @@ impl<C: Cluster> Run<'_, C> {
         planned: &PlannedApply,
         uid: Option<String>,
     ) -> Result<Observed, ClusterError> {
-        let apply = self.apply_of(service, planned, uid);
+        let mut apply = self.apply_of(service, planned, uid);
+        self.leave_to_others(service, &mut apply).await?;
         self.request(&[ErrorClass::Transient, ErrorClass::Conflict], || self.cluster.apply(apply.clone())).await
     }
 

@@ -262,6 +262,16 @@ impl Cluster for KubeCluster {
         Ok(watch::watch(&self.caller, served, Which { labels: &labels, ..Which::default() }))
     }
 
+    async fn watch_metadata(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let served = self.served(kind, None).await?;
+        let labels = owned_by(environment);
+        Ok(watch::watch_metadata(&self.caller, served, Which { labels: &labels, ..Which::default() }))
+    }
+
     async fn watch_around(
         &self,
         kind: &GroupKind,

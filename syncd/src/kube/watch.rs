@@ -4,13 +4,18 @@
 //! by [`WatchEvent::Restarted`] and [`WatchEvent::Synchronized`]. Errors that pass by themselves are logged; those that need someone
 //! (a missing permission) are told, and the watch goes on trying. Invariant: the stream never ends.
 
-use ::kube::Api;
+use std::fmt::Debug;
+
 use ::kube::api::{ApiResource, DynamicObject};
+use ::kube::core::{DynamicResourceScope, PartialObjectMeta};
 use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, Event};
+use ::kube::{Api, Resource};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::Caller;
@@ -35,6 +40,38 @@ pub(super) fn watch(
     served: Served,
     which: Which<'_>,
 ) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
+    follow::<DynamicObject>(caller, served, which)
+}
+
+/// Watches the metadata of objects of a kind, for ever.
+pub(super) fn watch_metadata(
+    caller: &Caller,
+    served: Served,
+    which: Which<'_>,
+) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
+    follow::<PartialObjectMeta<DynamicObject>>(caller, served, which)
+}
+
+/// Objects, or their metadata: the client asks the server for what the type holds.
+trait Told:
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + 'static
+{
+}
+
+impl Told for DynamicObject {}
+impl Told for PartialObjectMeta<DynamicObject> {}
+
+fn follow<K: Told>(
+    caller: &Caller,
+    served: Served,
+    which: Which<'_>,
+) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
     let resource = ApiResource {
         group: served.group.clone(),
         version: served.version.clone(),
@@ -42,7 +79,7 @@ pub(super) fn watch(
         kind: served.kind.clone(),
         plural: served.plural.clone(),
     };
-    let api: Api<DynamicObject> = match which.namespace {
+    let api: Api<K> = match which.namespace {
         Some(namespace) => Api::namespaced_with(caller.client().clone(), namespace, &resource),
         None => Api::all_with(caller.client().clone(), &resource),
     };
@@ -57,8 +94,8 @@ pub(super) fn watch(
     events.filter_map(move |event| futures::future::ready(told(event, &served))).boxed()
 }
 
-fn told(
-    event: Result<Event<DynamicObject>, watcher::Error>,
+fn told<K: Told>(
+    event: Result<Event<K>, watcher::Error>,
     served: &Served,
 ) -> Option<Result<WatchEvent, ClusterError>> {
     match event {
@@ -77,17 +114,17 @@ fn told(
     }
 }
 
-fn identity(object: &DynamicObject, served: &Served) -> ObjectRef {
+fn identity<K: Told>(object: &K, served: &Served) -> ObjectRef {
     ObjectRef {
         group: served.group.clone(),
         kind: served.kind.clone(),
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: object.metadata.name.clone().unwrap_or_default(),
+        namespace: object.meta().namespace.clone().unwrap_or_default(),
+        name: object.meta().name.clone().unwrap_or_default(),
     }
 }
 
-/// Returns the whole object. Items of lists come without their type.
-fn content(object: DynamicObject, served: &Served) -> Value {
+/// Returns the object, as far as it was asked for. Items of lists come without their type.
+fn content<K: Told>(object: K, served: &Served) -> Value {
     let mut value = serde_json::to_value(object).expect("an object that was JSON is JSON");
     value["apiVersion"] = Value::String(served.api_version());
     value["kind"] = Value::String(served.kind.clone());

@@ -108,6 +108,7 @@ impl fmt::Display for Reason {
             Reason::Unrecorded => "it has our labels and was not recorded",
             Reason::LiveDiffers => "its hash annotation is not ours",
             Reason::Relabelled => "its owner labels are not ours",
+            Reason::Drifted => "somebody changed what was applied",
             Reason::FullSync => "everything is applied again",
         })
     }

@@ -73,6 +73,7 @@ fn differs(service: &str, record: &Record, live: &Live, environment: &str) -> bo
                 || observed.hash != hash
                 || observed.environment.as_deref() != Some(environment)
                 || observed.service.as_deref() != Some(service)
+                || live.drifted.contains(id)
         }
     })
 }

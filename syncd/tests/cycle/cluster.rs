@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use manifest::object::group_of;
@@ -351,6 +352,24 @@ impl Cluster for TestCluster {
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
         let labels = format!("{LABEL_ENVIRONMENT}={environment}");
         self.call(format!("watch {kind}"), || self.open(kind, "", &[("labelSelector", &labels)])).await
+    }
+
+    async fn watch_metadata(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let labels = format!("{LABEL_ENVIRONMENT}={environment}");
+        let events = self
+            .call(format!("watch metadata of {kind}"), || self.open(kind, "", &[("labelSelector", &labels)]))
+            .await?;
+        let events = events.map(|event| match event {
+            Ok(WatchEvent::Present(id, value)) => {
+                Ok(WatchEvent::Present(id, json!({"metadata": value["metadata"]})))
+            }
+            other => other,
+        });
+        Ok(Box::pin(events))
     }
 
     async fn watch_around(

@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use sandbox::Request as ModelRequest;
-use syncd::config::Settings;
+use syncd::config::{DriftPolicy, Settings};
 use syncd::cycle::{Clock, Takeover};
 use syncd::daemon::{Listener, Pace, Reconciler};
 use syncd::election::{Election, Fence};
@@ -25,7 +25,7 @@ use ulid::Ulid;
 use crate::cluster::{HOME, TestCluster};
 use crate::crash::unrecorded;
 use crate::repo::TestRepo;
-use crate::world::{ENVIRONMENT, Service, TICK, files, owned, service};
+use crate::world::{ENVIRONMENT, Events, Service, TICK, files, owned, service};
 
 #[derive(Clone)]
 struct Shared(Arc<TestRepo>);
@@ -98,6 +98,11 @@ impl Process {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Asks it to end.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
     fn stands(&self) -> Vec<Leadership> {
         self.stands.lock().expect("whole").clone()
     }
@@ -114,14 +119,17 @@ impl Process {
 /// A repository, a model, and processes.
 pub struct World {
     repo: Arc<TestRepo>,
-    model: sandbox::Cluster,
+    pub model: sandbox::Cluster,
+    pub events: Arc<Events>,
+    pub policy: DriftPolicy,
 }
 
 impl World {
     pub fn new() -> Self {
         let namespaces = vec!["n".to_owned(), HOME.to_owned()];
         let settings = sandbox::Settings { namespaces, history_max: 50_000, ..sandbox::Settings::default() };
-        World { repo: Arc::default(), model: sandbox::Cluster::new(settings) }
+        let (repo, events, policy) = (Arc::default(), Arc::default(), DriftPolicy::default());
+        World { repo, model: sandbox::Cluster::new(settings), events, policy }
     }
 
     pub fn commit(&self, services: &[Service]) {
@@ -153,8 +161,9 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(ModelClock(self.model.clone()));
         let mut settings = Settings::new(ENVIRONMENT, HOME);
         settings.concurrency = 4;
-        let mut reconciler =
-            Reconciler::new(Shared(Arc::clone(&self.repo)), cluster, settings, Arc::clone(&clock), Arc::new(()));
+        settings.drift = self.policy;
+        let (repo, events) = (Shared(Arc::clone(&self.repo)), Arc::clone(&self.events));
+        let mut reconciler = Reconciler::new(repo, cluster, settings, Arc::clone(&clock), events);
         let cluster = reconciler.cluster();
         let (stop, stopped) = watch::channel(false);
         let stands: Arc<Mutex<Vec<Leadership>>> = Arc::default();

@@ -3,6 +3,7 @@
 mod adoption;
 mod cluster;
 mod crash;
+mod drift;
 mod faults;
 mod guards;
 mod immutables;

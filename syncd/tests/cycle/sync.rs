@@ -394,6 +394,7 @@ async fn what_happens_is_told_while_it_happens() {
         Event::ServiceFinished { report, .. } => report.state.as_str().to_owned(),
         Event::Held(held) => format!("held: {} deletions", held.deletions),
         Event::Failed(error) => format!("failed: {}", error.message),
+        Event::Drift { what, .. } => format!("drift: {what}"),
     };
     let mut events: Vec<String> = world.events.take().iter().map(words).collect();
     events.dedup();

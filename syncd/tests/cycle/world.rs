@@ -51,7 +51,12 @@ pub fn manifest(text: &str, content: &str) -> Value {
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     let mut value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "n"}});
     match kind {
-        "ConfigMap" => value["data"] = json!({"content": content}),
+        "ConfigMap" => {
+            value["data"] = json!({"content": content});
+            if name == "ignores" {
+                value["metadata"]["annotations"] = json!({"syncd/ignore": "/data/content"});
+            }
+        }
         "Secret" => value["stringData"] = json!({"content": content}),
         "ServiceAccount" => value["metadata"]["annotations"] = json!({"content": content}),
         "Service" => {
@@ -90,6 +95,14 @@ pub fn manifest(text: &str, content: &str) -> Value {
             if kind == "StatefulSet" {
                 value["spec"]["serviceName"] = json!(name);
             }
+        }
+        "HorizontalPodAutoscaler" => {
+            value["spec"] = json!({
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+                "minReplicas": 1, "maxReplicas": 10,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}],
+            });
+            value["metadata"]["annotations"] = json!({"content": content});
         }
         "Ingress" => {
             value["spec"] = json!({"rules": [{"host": content, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": {"service": {"name": name, "port": {"number": 80}}}}]}}]});
@@ -301,7 +314,7 @@ impl World {
 pub const TICK: Duration = Duration::from_millis(100);
 
 /// Kinds that the tests use.
-const KINDS: [(&str, &str); 13] = [
+const KINDS: [(&str, &str); 14] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "Secret"),
@@ -312,6 +325,7 @@ const KINDS: [(&str, &str); 13] = [
     ("apps", "StatefulSet"),
     ("apps", "DaemonSet"),
     ("batch", "Job"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
     ("networking.k8s.io", "Ingress"),
     ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ("example.org", "Widget"),

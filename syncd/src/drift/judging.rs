@@ -1,0 +1,332 @@
+//! What an event of a watch means: our own echo, somebody's change of what is ours, or nothing.
+//!
+//! Pure bookkeeping over metadata. Our fields, by the server's account, are compared with those of the last event that was our own: that
+//! one is known by its entry's time. What was not watched all the while (the start, a broken watch) is judged by whether anybody wrote
+//! after us. Invariants: a change of fields that are not ours is nothing; an object that is not recorded is not judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use manifest::ObjectRef;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::Drifted;
+use super::fights::History;
+use crate::cluster::{GroupKind, Observed, WatchEvent};
+use crate::config::DriftPolicy;
+use crate::live::observed;
+use crate::ownership::{Entry, Field, REPLICAS, entries, ignored};
+use crate::report::{DriftAction, Event, Fight};
+use crate::state::State;
+
+/// Fields of one object that are named.
+const FIELDS_NAMED_MAX: usize = 5;
+
+/// What is known of all objects with our label.
+pub(super) struct Tracker {
+    policy: DriftPolicy,
+    recorded: BTreeMap<ObjectRef, String>,
+    objects: BTreeMap<ObjectRef, Known>,
+    /// What was told since telling began anew, of kinds of which it has not ended.
+    told: BTreeMap<GroupKind, BTreeSet<ObjectRef>>,
+    open: BTreeMap<ObjectRef, Open>,
+    /// Objects that the present cycle corrects.
+    correcting: BTreeSet<ObjectRef>,
+    histories: BTreeMap<ObjectRef, History>,
+    /// What the fights are about.
+    rivals: BTreeMap<ObjectRef, Fight>,
+    /// Services that are being changed.
+    under_way: BTreeSet<String>,
+    news: Vec<Event>,
+    fights: Vec<Fight>,
+}
+
+/// What is known of one object.
+struct Known {
+    observed: Observed,
+    /// Time of our entry.
+    time: String,
+    /// Our fields, and those after our last write.
+    fields: Arc<[u64]>,
+    baseline: Arc<[u64]>,
+}
+
+/// Drift that nobody has corrected yet.
+struct Open {
+    /// Nothing: it is only told.
+    due: Option<Instant>,
+    finding: Finding,
+}
+
+/// What is wrong with an object.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Finding {
+    what: What,
+    /// The fields as [`Field::key`]s, and some of them for people.
+    keys: Vec<u64>,
+    names: Vec<String>,
+    rival: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum What {
+    #[default]
+    Changed,
+    /// Somebody wrote after us while nobody watched.
+    Suspect,
+    /// It is not there with our label.
+    Gone,
+}
+
+/// Stands for the object as a whole among [`Finding::keys`].
+const WHOLE: u64 = 0;
+
+impl Tracker {
+    pub(super) fn new(policy: DriftPolicy) -> Self {
+        Tracker {
+            policy,
+            recorded: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            told: BTreeMap::new(),
+            open: BTreeMap::new(),
+            correcting: BTreeSet::new(),
+            histories: BTreeMap::new(),
+            rivals: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+            news: Vec::new(),
+            fights: Vec::new(),
+        }
+    }
+
+    /// Takes over what a cycle left. Returns the kinds to watch. Without a state nothing is known, and all stays as it is.
+    pub(super) fn cycle_ended(&mut self, state: Option<&State>, policy: DriftPolicy) -> Option<BTreeSet<GroupKind>> {
+        self.under_way.clear();
+        for id in std::mem::take(&mut self.correcting) {
+            // Whatever came of it: if it failed, the cycle remembers.
+            if let Some(known) = self.objects.get_mut(&id) {
+                known.baseline = Arc::clone(&known.fields);
+            }
+        }
+        let state = state?;
+        let held = |(name, record): (&String, &crate::state::Record)| {
+            let wanted = record.held.iter().filter(|(_, held)| held.leftover.is_none() && held.uid.is_some());
+            wanted.map(|(id, _)| (id.clone(), name.clone())).collect::<Vec<_>>()
+        };
+        self.recorded = state.records().flat_map(held).collect();
+        self.open.retain(|id, _| self.recorded.contains_key(id));
+        let kinds: BTreeSet<GroupKind> = match policy {
+            DriftPolicy::Ignore => BTreeSet::new(),
+            DriftPolicy::Correct | DriftPolicy::Report => self.recorded.keys().map(GroupKind::of).collect(),
+        };
+        self.objects.retain(|id, _| kinds.contains(&GroupKind::of(id)));
+        Some(kinds)
+    }
+
+    pub(super) fn under_way(&mut self, service: &str, begins: bool) {
+        match begins {
+            true => self.under_way.insert(service.to_owned()),
+            false => self.under_way.remove(service),
+        };
+    }
+
+    /// Takes over what a watch tells.
+    pub(super) fn hear(&mut self, kind: &GroupKind, event: WatchEvent, now: Instant) {
+        match event {
+            WatchEvent::Restarted => drop(self.told.insert(kind.clone(), BTreeSet::new())),
+            WatchEvent::Present(id, value) => {
+                let unwatched = match self.told.get_mut(kind) {
+                    Some(told) => told.insert(id.clone()),
+                    None => false,
+                };
+                self.present(id, &value, unwatched, now);
+            }
+            WatchEvent::Absent(id) => {
+                self.objects.remove(&id);
+                self.gone(id, now);
+            }
+            WatchEvent::Synchronized => {
+                let Some(told) = self.told.remove(kind) else { return };
+                let missing = |id: &&ObjectRef| GroupKind::of(id) == *kind && !told.contains(id);
+                let gone: Vec<ObjectRef> = self.recorded.keys().filter(missing).cloned().collect();
+                self.objects.retain(|id, _| GroupKind::of(id) != *kind || told.contains(id));
+                gone.into_iter().for_each(|id| self.gone(id, now));
+            }
+        }
+    }
+
+    fn gone(&mut self, id: ObjectRef, now: Instant) {
+        let keys = vec![WHOLE];
+        self.found(id, Finding { what: What::Gone, keys, ..Finding::default() }, now);
+    }
+
+    /// Judges an object. `unwatched`: it may have changed more than once since it was seen last.
+    fn present(&mut self, id: ObjectRef, value: &Value, unwatched: bool, now: Instant) {
+        let observed = observed(value);
+        let ours = entries(value).find(|entry| entry.is_ours());
+        let time = ours.map(Entry::time).unwrap_or_default().to_owned();
+        let keys = ours.map(Entry::fields).unwrap_or_default();
+        let fields: Arc<[u64]> = keys.iter().map(Field::key).collect();
+        let (known, terminating) = (self.objects.remove(&id), observed.terminating);
+        let same = known.filter(|known| known.observed.uid == observed.uid && known.time == time);
+        let suspect = same.is_none() && unwatched && ours.is_some();
+        let baseline = same.map_or_else(|| Arc::clone(&fields), |known| known.baseline);
+        let lost: BTreeSet<u64> = baseline.iter().filter(|field| !fields.contains(field)).copied().collect();
+        let finding = match ours {
+            _ if terminating => None,
+            // Created or written by somebody who carries our label along, or our account was removed.
+            None => Some(Finding { keys: vec![WHOLE], rival: last_writer(value), ..Finding::default() }),
+            Some(ours) if suspect => wrote_after(value, ours),
+            Some(_) if lost.is_empty() => None,
+            Some(_) => taken(value, lost),
+        };
+        let whole = finding.is_none();
+        // Only our own writes add to what is ours.
+        let baseline = if whole && fields.len() > baseline.len() { Arc::clone(&fields) } else { baseline };
+        self.objects.insert(id.clone(), Known { observed, time, fields, baseline });
+        match finding {
+            Some(finding) => self.found(id, finding, now),
+            None => {
+                self.correcting.remove(&id);
+                self.open.remove(&id);
+            }
+        }
+    }
+
+    /// Opens drift, or learns more of what is open.
+    fn found(&mut self, id: ObjectRef, finding: Finding, now: Instant) {
+        if self.correcting.contains(&id) {
+            return;
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.finding = finding;
+            return;
+        }
+        let history = self.histories.entry(id.clone()).or_default();
+        let before = history.level();
+        let due = history.answer_at(now, &finding.keys);
+        let (level, pause) = (history.level(), history.pause());
+        if self.policy == DriftPolicy::Correct && level > before {
+            let pause_seconds = pause.as_secs();
+            let fight = Fight {
+                object: id.clone(),
+                service: self.recorded.get(&id).cloned().unwrap_or_default(),
+                manager: finding.rival.clone(),
+                fields: finding.names.clone(),
+                times: level,
+                pause_seconds,
+            };
+            self.news.push(Event::Drift {
+                service: fight.service.clone(),
+                object: id.clone(),
+                what: finding.to_string(),
+                action: DriftAction::BackedOff { pause_seconds },
+            });
+            self.rivals.insert(id.clone(), fight.clone());
+            self.fights.push(fight);
+        }
+        if self.policy == DriftPolicy::Report && finding.what != What::Suspect {
+            let service = self.recorded.get(&id).cloned().unwrap_or_default();
+            let (object, what, action) = (id.clone(), finding.to_string(), DriftAction::Reported);
+            self.news.extend((!service.is_empty()).then_some(Event::Drift { service, object, what, action }));
+        }
+        let due = (self.policy == DriftPolicy::Correct).then_some(due);
+        self.open.insert(id, Open { due, finding });
+    }
+
+    /// Returns when the next correction is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.open.iter().filter(|(id, open)| self.is_known(id, open)).filter_map(|(_, open)| open.due).min()
+    }
+
+    /// What is gone while its service is being changed may be our own doing: the end of the cycle tells.
+    fn is_known(&self, id: &ObjectRef, open: &Open) -> bool {
+        let service = self.recorded.get(id);
+        service.is_some_and(|service| open.finding.what != What::Gone || !self.under_way.contains(service))
+    }
+
+    /// Returns what is to be corrected now.
+    pub(super) fn take(&mut self, now: Instant) -> BTreeMap<ObjectRef, Drifted> {
+        let is_due =
+            |(id, open): &(&ObjectRef, &Open)| self.is_known(id, open) && open.due.is_some_and(|due| due <= now);
+        let due: Vec<ObjectRef> = self.open.iter().filter(is_due).map(|(id, _)| id.clone()).collect();
+        let mut taken = BTreeMap::new();
+        for id in due {
+            let Some((open, service)) = self.open.remove(&id).zip(self.recorded.get(&id).cloned()) else { continue };
+            self.histories.entry(id.clone()).or_default().corrected(now, &open.finding.keys);
+            if open.finding.what != What::Suspect {
+                let (object, what) = (id.clone(), open.finding.to_string());
+                let action = DriftAction::Corrected;
+                self.news.push(Event::Drift { service: service.clone(), object, what, action });
+            }
+            self.correcting.insert(id.clone());
+            let observed = self.objects.get(&id).map(|known| known.observed.clone());
+            taken.insert(id, Drifted { service, observed });
+        }
+        self.histories.retain(|_, history| !history.is_over(now));
+        self.rivals.retain(|id, _| self.histories.contains_key(id));
+        taken
+    }
+
+    /// Returns what is to be told, once.
+    pub(super) fn news(&mut self) -> (Vec<Event>, Vec<Fight>) {
+        (std::mem::take(&mut self.news), std::mem::take(&mut self.fights))
+    }
+
+    /// Returns the fights that go on.
+    pub(super) fn fights(&self, now: Instant) -> Vec<Fight> {
+        let goes_on = |id: &ObjectRef| self.histories.get(id).is_some_and(|history| !history.is_over(now));
+        self.rivals.iter().filter(|(id, _)| goes_on(id)).map(|(_, fight)| fight.clone()).collect()
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rival = self.rival.as_deref().map(|rival| format!(" by `{rival}`")).unwrap_or_default();
+        match (self.what, self.names.is_empty()) {
+            (What::Gone, _) => f.write_str("it is not there with our label any more"),
+            (What::Suspect, _) => write!(f, "it was written after us{rival}"),
+            (What::Changed, false) => write!(f, "{} changed{rival}", self.names.join(", ")),
+            (What::Changed, true) => write!(f, "fields of ours were removed{rival}"),
+        }
+    }
+}
+
+/// Returns who wrote the object last, apart from us and from its status.
+fn last_writer(value: &Value) -> Option<String> {
+    let others = entries(value).filter(|entry| !entry.is_ours() && !entry.is_status());
+    others.max_by_key(|entry| entry.time()).map(Entry::manager)
+}
+
+/// Tells whether somebody wrote after us, or in the same second.
+fn wrote_after(value: &Value, ours: Entry<'_>) -> Option<Finding> {
+    let others = entries(value).filter(|entry| !entry.is_ours() && !entry.is_status() && !entry.is_autoscaler());
+    let later = others.filter(|entry| entry.time() >= ours.time()).max_by_key(|entry| entry.time())?;
+    let rival = Some(later.manager());
+    Some(Finding { what: What::Suspect, keys: vec![WHOLE], rival, ..Finding::default() })
+}
+
+/// Says who took our fields, but for those that others may own.
+fn taken(value: &Value, mut lost: BTreeSet<u64>) -> Option<Finding> {
+    let pointers = ignored(value);
+    let mut finding = Finding::default();
+    for entry in entries(value).filter(|entry| !entry.is_ours()) {
+        for field in entry.fields() {
+            if !lost.contains(&field.key()) {
+                continue;
+            }
+            let autoscaled = entry.is_autoscaler() && field.is_under(REPLICAS);
+            if autoscaled || pointers.iter().any(|pointer| field.is_under(pointer)) {
+                lost.remove(&field.key());
+                continue;
+            }
+            if finding.names.len() < FIELDS_NAMED_MAX {
+                finding.names.push(field.name());
+            }
+            finding.rival.get_or_insert_with(|| entry.manager());
+        }
+    }
+    finding.keys = lost.into_iter().collect();
+    finding.rival = finding.rival.or_else(|| last_writer(value));
+    (!finding.keys.is_empty()).then_some(finding)
+}
