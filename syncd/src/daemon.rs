@@ -113,7 +113,8 @@ pub async fn run<W: Work, T: Tip>(
         listener.beat();
         // A repair asks nobody: the next poll is due when it was.
         let asked = Mutex::new(if mode == Mode::Repair { polled } else { Instant::now() });
-        let (report, moved) = one_cycle(work, &Asked { tip, last: &asked }, pace, listener, (id, mode), &mut stop).await;
+        let (report, moved) =
+            one_cycle(work, &Asked { tip, last: &asked }, pace, listener, (id, mode), &mut stop).await;
         // A revision that is refused was read: its mending is a commit like any other, and not to be noticed late.
         let blind = report.errors.iter().any(|error| !matches!(error.stage, Stage::Revision | Stage::Index));
         failures = match (blind, mode) {
@@ -205,16 +206,15 @@ async fn one_cycle<W: Work, T: Tip>(
             () = silent(pace, listener) => End::Silent,
         }
     };
-    let report = match end {
-        End::Report(report) => *report,
-        End::Panicked => work.failed(&request, "the cycle panicked: a fault of syncd".to_owned()),
-        End::Silent => {
-            work.failed(&request, format!("the cycle was given up: nothing happened for {} s", pace.silence.as_secs()))
-        }
-        End::Late => {
-            work.failed(&request, format!("the cycle was given up: it did not stop within {} s", pace.grace.as_secs()))
-        }
-    };
+    let report =
+        match end {
+            End::Report(report) => *report,
+            End::Panicked => work.failed(&request, "the cycle panicked: a fault of syncd".to_owned()),
+            End::Silent => work
+                .failed(&request, format!("the cycle was given up: nothing happened for {} s", pace.silence.as_secs())),
+            End::Late => work
+                .failed(&request, format!("the cycle was given up: it did not stop within {} s", pace.grace.as_secs())),
+        };
     (report, out_of_date)
 }
 

@@ -154,6 +154,7 @@ impl Observer for Progress {
             Event::Held(held) => {
                 println!("  {name:<10}  {} deletions are held: plan {}", held.deletions, held.id.short());
             }
+            Event::Drift { service, object, what, .. } => println!("  {name:<10}  {service}: {object}: {what}"),
             Event::Failed(error) => println!("  {name:<10}  {}", error.message),
             Event::Revision { .. } | Event::Planned { .. } | Event::ServiceStarted { .. } => {}
         }

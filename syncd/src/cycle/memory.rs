@@ -152,9 +152,8 @@ impl Memory {
             };
             self.drifted.retain(|id, drifted| {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
-                let is_open = |apply: &PlannedApply| {
-                    !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version))
-                };
+                let is_open =
+                    |apply: &PlannedApply| !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version));
                 drifted.service != *name || planned.is_some_and(is_open)
             });
             let content = plan.services.get(name).and_then(|service| service.content);

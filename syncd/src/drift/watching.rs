@@ -85,8 +85,9 @@ fn event_of(fight: &Fight, clock: &dyn Clock) -> Value {
     let Fight { object, manager, fields, times, pause_seconds, .. } = fight;
     let manager = manager.as_deref().unwrap_or("somebody");
     let fields = if fields.is_empty() { "it".to_owned() } else { fields.join(", ") };
-    let message =
-        format!("{manager} keeps changing {fields} after syncd has corrected it; the next correction waits {pause_seconds} s");
+    let message = format!(
+        "{manager} keeps changing {fields} after syncd has corrected it; the next correction waits {pause_seconds} s"
+    );
     let now = clock.now().to_string();
     let namespace = if object.namespace.is_empty() { "default" } else { &object.namespace };
     let digest = Hash::of(format!("{object} {manager} {times} {now}").as_bytes());

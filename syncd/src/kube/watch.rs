@@ -94,10 +94,7 @@ fn follow<K: Told>(
     events.filter_map(move |event| futures::future::ready(told(event, &served))).boxed()
 }
 
-fn told<K: Told>(
-    event: Result<Event<K>, watcher::Error>,
-    served: &Served,
-) -> Option<Result<WatchEvent, ClusterError>> {
+fn told<K: Told>(event: Result<Event<K>, watcher::Error>, served: &Served) -> Option<Result<WatchEvent, ClusterError>> {
     match event {
         Ok(Event::Init) => Some(Ok(WatchEvent::Restarted)),
         Ok(Event::InitApply(object) | Event::Apply(object)) => {

@@ -364,9 +364,7 @@ impl Cluster for TestCluster {
             .call(format!("watch metadata of {kind}"), || self.open(kind, "", &[("labelSelector", &labels)]))
             .await?;
         let events = events.map(|event| match event {
-            Ok(WatchEvent::Present(id, value)) => {
-                Ok(WatchEvent::Present(id, json!({"metadata": value["metadata"]})))
-            }
+            Ok(WatchEvent::Present(id, value)) => Ok(WatchEvent::Present(id, json!({"metadata": value["metadata"]}))),
             other => other,
         });
         Ok(Box::pin(events))

@@ -216,7 +216,8 @@ async fn who_keeps_fighting_is_backed_off_and_named() {
     assert_eq!(calls.iter().filter(|call| *call == "event").count(), 5, "each step is said at the object: {calls:?}");
     let said = world.model.objects("", "Event", "n");
     let ours: Vec<&Value> = said.iter().filter(|event| event["reason"] == "DriftFight").collect();
-    let first = "rival-operator keeps changing data.content after syncd has corrected it; the next correction waits 10 s";
+    let first =
+        "rival-operator keeps changing data.content after syncd has corrected it; the next correction waits 10 s";
     assert!(ours.iter().any(|event| event["message"] == first), "{ours:?}");
     // Others are served at once meanwhile.
     world.edit("ConfigMap a", "kubectl-edit", json!({"data": {"content": "mine"}}));

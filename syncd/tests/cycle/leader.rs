@@ -14,7 +14,6 @@ use syncd::cycle::{Clock, Takeover};
 use syncd::daemon::{Listener, Pace, Reconciler};
 use syncd::election::{Election, Fence};
 use syncd::leader::{Leadership, Surroundings, lead};
-use syncd::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use syncd::report::Report;
 use syncd::state::{self, StateError};
 use tokio::sync::watch;
@@ -24,33 +23,8 @@ use ulid::Ulid;
 
 use crate::cluster::{HOME, TestCluster};
 use crate::crash::unrecorded;
-use crate::repo::TestRepo;
+use crate::repo::{Shared, TestRepo};
 use crate::world::{ENVIRONMENT, Events, Service, TICK, files, owned, service};
-
-#[derive(Clone)]
-struct Shared(Arc<TestRepo>);
-
-impl Repo for Shared {
-    async fn tip(&self) -> Result<Revision, RepoError> {
-        self.0.tip().await
-    }
-
-    async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
-        self.0.fetch(revision).await
-    }
-
-    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
-        self.0.verify(revision).await
-    }
-
-    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
-        self.0.lineage(revision, earlier).await
-    }
-
-    async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
-        self.0.read(revision, paths).await
-    }
-}
 
 struct ModelClock(sandbox::Cluster);
 

@@ -1,7 +1,7 @@
 //! A repository in memory: commits are maps of files, and anything can go wrong.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use manifest::Hash;
 use syncd::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
@@ -127,5 +127,31 @@ impl Repo for TestRepo {
             false => Ok(files.get(&path).cloned()),
         };
         paths.into_iter().map(read).collect()
+    }
+}
+
+/// A repository of several owners.
+#[derive(Clone)]
+pub struct Shared(pub Arc<TestRepo>);
+
+impl Repo for Shared {
+    async fn tip(&self) -> Result<Revision, RepoError> {
+        self.0.tip().await
+    }
+
+    async fn fetch(&self, revision: &Revision) -> Result<CommitInfo, RepoError> {
+        self.0.fetch(revision).await
+    }
+
+    async fn verify(&self, revision: &Revision) -> Result<(), RepoError> {
+        self.0.verify(revision).await
+    }
+
+    async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {
+        self.0.lineage(revision, earlier).await
+    }
+
+    async fn read(&self, revision: &Revision, paths: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        self.0.read(revision, paths).await
     }
 }

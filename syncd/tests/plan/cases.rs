@@ -162,6 +162,14 @@ fn instances_wait_for_definitions_and_objects_for_namespaces_of_other_services()
 }
 
 #[test]
+fn what_others_changed_is_applied_again_and_nothing_else() {
+    let objects: Objects<'_> = &[("ConfigMap a", "v1"), ("ConfigMap b", "v1")];
+    let mut world = World::new().wants("a", objects).settled("a", objects).lives_as_recorded();
+    world.live.drifted.insert(id("ConfigMap b"));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
 fn waves_and_dependencies() {
     let sync = |wave: i32, on: &[&str]| Sync {
         wave,
