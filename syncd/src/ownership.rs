@@ -109,6 +109,14 @@ impl Field<'_> {
         is_named
     }
 
+    /// Returns its name, if it is an entry of the mapping `parent` of the object.
+    pub fn name_under(&self, parent: &str) -> Option<&str> {
+        match self.0.as_slice() {
+            [mapping, entry] if mapping.strip_prefix("f:") == Some(parent) => entry.strip_prefix("f:"),
+            _ => None,
+        }
+    }
+
     /// Returns it for people: `spec.template.spec.containers[name="app"].image`.
     pub fn name(&self) -> String {
         let mut name = String::new();

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Cause, Outcome, Report};
+use crate::report::{Cause, Fight, Outcome, Report};
 
 /// Returns a report as text, with a final newline.
 pub fn text(report: &Report) -> String {
@@ -97,6 +97,12 @@ fn troubles(report: &Report) -> Vec<String> {
             "held: {} deletions, {} are let through unasked; to let exactly these through: syncd approve {}",
             held.deletions, held.limit, held.id
         ));
+    }
+    for Fight { object, manager, fields, pause_seconds, .. } in &report.fights {
+        let manager = clean(manager.as_deref().unwrap_or("somebody"));
+        let fields = if fields.is_empty() { "it".to_owned() } else { clean(&fields.join(", ")) };
+        let object = clean(&object.to_string());
+        troubles.push(format!("{object}: {manager} keeps changing {fields}; corrected every {pause_seconds} s"));
     }
     if !report.orphans.is_empty() {
         troubles.push(format!("objects that carry our label, but are in no record: {}", report.orphans.len()));

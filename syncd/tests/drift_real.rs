@@ -84,6 +84,7 @@ fn files(image: &str) -> Files {
     let objects = [
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}),
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta("settings"), "data": {"content": "ours"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta("secret"), "stringData": {"content": "ours"}}),
         deployment("web"),
         deployment("scaled"),
         json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": meta("scaled"), "spec": {
@@ -216,6 +217,10 @@ async fn story(somebody: &Somebody, repo: &TestRepo, told: &Told, requests: &Mut
     somebody.kubectl(&["label", "configmap", "settings", "syncd/environment-"], "").await;
     let label = "/metadata/labels/syncd~1environment";
     is_back(somebody.until(&settings, label, |label| label == NAME).await, "kubectl label");
+    let secret = id("", "Secret", "secret");
+    somebody.kubectl(&["patch", "secret", "secret", "-p", r#"{"data":{"content":"dGhlaXJz"}}"#], "").await;
+    let text = "a Secret that was written as stringData";
+    is_back(somebody.until(&secret, "/data/content", |content| content == "b3Vycw==").await, text);
     sleep(Duration::from_secs(3)).await;
     for (what, action) in told.take() {
         println!("told: {what}: {}", action.as_str());

@@ -11,6 +11,7 @@ use sandbox::{Answer, Rule};
 use serde_json::{Value, json};
 use syncd::cluster::{Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LogTail, StateObject, WatchEvent};
 use syncd::kube::{Connection, KubeCluster, Timeouts};
+use syncd::ownership::{Field, entries};
 
 struct World {
     sandbox: sandbox::Cluster,
@@ -274,6 +275,43 @@ async fn a_watch_survives_breaks_and_forgotten_versions() {
             present.push(id);
         }
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_seen_by_metadata_alone_and_by_who_owns_which_field() {
+    let World { kube, sandbox, server } = world().await;
+    let map = config_map("shop", "a", "1");
+    kube.apply(map.clone()).await.unwrap();
+    let mut watch = kube.watch_metadata(&kind("", "ConfigMap"), "staging").await.unwrap();
+    let start = until_synchronized(&mut watch).await;
+    let owned = |event: &WatchEvent| {
+        let WatchEvent::Present(id, value) = event else { panic!("{event:?}") };
+        assert!(*id == map.id && value["data"].is_null(), "only metadata is sent: {value}");
+        let ours = entries(value).find(|entry| entry.is_ours()).unwrap();
+        let others: Vec<String> =
+            entries(value).filter(|entry| !entry.is_ours()).map(|entry| entry.manager()).collect();
+        let name = |field: &Field<'_>| field.name();
+        (ours.fields().iter().map(name).any(|name| name == "data.key"), others)
+    };
+    assert_eq!(owned(&start[1]), (true, vec![]));
+    let path = sandbox.path("", "ConfigMap", "shop", "a").unwrap();
+    let edit = sandbox::Request::merge_patch(&path, json!({"data": {"key": "2"}})).agent("kubectl-edit");
+    assert!(sandbox.handle(&edit).is_success());
+    let event = watch.next().await.unwrap().unwrap();
+    assert_eq!(owned(&event), (false, vec!["kubectl-edit".to_owned()]));
+
+    // The server has forgotten where the watch was (410): everything is told anew.
+    sandbox.drop_watches();
+    kube.apply(map.clone()).await.unwrap();
+    sandbox.compact();
+    let told = loop {
+        let event = watch.next().await.unwrap().unwrap();
+        if matches!(event, WatchEvent::Present(..)) {
+            break event;
+        }
+    };
+    assert!(owned(&told).0);
     server.stop().await;
 }
 

@@ -30,6 +30,8 @@ pub struct Memory {
     pub(super) look_again: BTreeSet<String>,
     /// Objects that others changed and that are not corrected yet.
     pub(super) drifted: BTreeMap<ObjectRef, Drifted>,
+    /// Services that are tried for the sake of these, once, although they failed and are not due.
+    woken: BTreeSet<String>,
     /// Services that failed.
     rests: BTreeMap<String, Rest>,
     /// How services that are not synced stand.
@@ -81,6 +83,7 @@ impl Memory {
 
     /// Notes objects that others changed.
     pub fn note_drifted(&mut self, drifted: BTreeMap<ObjectRef, Drifted>) {
+        self.woken.extend(drifted.values().map(|drifted| drifted.service.clone()));
         self.drifted.extend(drifted);
     }
 
@@ -105,7 +108,11 @@ impl Memory {
         let now = Instant::now();
         let rests = |name: &str, rest: &Rest| {
             let content = source.index.services.get(name).map(|entry| entry.content);
-            !full && now < rest.until && rest.content == content && rest.index.is_none_or(|index| index == source.root)
+            !full
+                && !self.woken.contains(name)
+                && now < rest.until
+                && rest.content == content
+                && rest.index.is_none_or(|index| index == source.root)
         };
         self.rests.iter().filter(|(name, rest)| rests(name, rest)).map(|(name, _)| name.clone()).collect()
     }
@@ -140,6 +147,7 @@ impl Memory {
     ) -> bool {
         let mut known = true;
         for (name, done) in done {
+            self.woken.remove(name);
             match &done.stored {
                 After::Stored(stored) => drop(state.services.insert(name.clone(), Reading::Stored(stored.clone()))),
                 After::Nothing => drop(state.services.remove(name)),

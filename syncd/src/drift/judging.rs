@@ -5,6 +5,7 @@
 //! after us. Invariants: a change of fields that are not ours is nothing; an object that is not recorded is not judged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use manifest::ObjectRef;
@@ -166,7 +167,7 @@ impl Tracker {
         let ours = entries(value).find(|entry| entry.is_ours());
         let time = ours.map(Entry::time).unwrap_or_default().to_owned();
         let keys = ours.map(Entry::fields).unwrap_or_default();
-        let fields: Arc<[u64]> = keys.iter().map(Field::key).collect();
+        let fields: Arc<[u64]> = keys.iter().map(Field::key).chain(written_as_text(value, &keys)).collect();
         let (known, terminating) = (self.objects.remove(&id), observed.terminating);
         let same = known.filter(|known| known.observed.uid == observed.uid && known.time == time);
         let suspect = same.is_none() && unwatched && ours.is_some();
@@ -290,6 +291,21 @@ impl std::fmt::Display for Finding {
             (What::Changed, true) => write!(f, "fields of ours were removed{rival}"),
         }
     }
+}
+
+/// Returns stand-ins for what a Secret has of our `stringData`: the server counts nothing of `data` as ours, so it is ours as long as nobody
+/// has written that key after our last write.
+fn written_as_text(value: &Value, ours: &[Field<'_>]) -> Vec<u64> {
+    let named = ours.iter().filter_map(|field| field.name_under("stringData"));
+    let key = |name: &str| {
+        let owns =
+            |entry: &Entry<'_>| !entry.is_ours() && entry.fields().iter().any(|f| f.name_under("data") == Some(name));
+        let written = entries(value).filter(owns).map(|entry| (entry.manager(), entry.time())).collect::<Vec<_>>();
+        let mut hasher = DefaultHasher::new();
+        (name, written).hash(&mut hasher);
+        hasher.finish()
+    };
+    named.map(key).collect()
 }
 
 /// Returns who wrote the object last, apart from us and from its status.

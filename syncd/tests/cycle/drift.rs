@@ -59,6 +59,12 @@ impl World {
         assert!(self.model.handle(&ModelRequest::delete(&self.path_of(text)).agent("kubectl-delete")).is_success());
     }
 
+    /// Whether the record of a service says that it failed.
+    fn failed(&self, service: &str) -> bool {
+        let state = crate::world::state(&self.model);
+        state.record(service).is_some_and(|record| record.condition.is_some())
+    }
+
     /// What was told of drift, one line each.
     fn drift(&self) -> Vec<String> {
         let told = |event: Event| match event {
@@ -126,6 +132,21 @@ async fn what_is_removed_scaled_or_relabelled_comes_back_and_what_is_added_stays
     world.pass(Duration::from_secs(60)).await;
     assert_eq!(requests(&process), Vec::<String>::new(), "what is not ours is nobody's business");
     assert_eq!(world.at("ConfigMap a", "/data/more"), "x");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_was_written_as_text_is_watched_too() {
+    let (world, process) = synced(&shop()).await;
+    let at = || world.at("Secret s", "/data/content");
+    for _ in 0..3 {
+        world.edit("Secret s", "kubectl-edit", json!({"data": {"content": "bWluZQ=="}}));
+        let took = world.until("the edit is gone", || at() == "djE=").await;
+        assert!(took <= SOON, "{took:?}");
+        world.pass(Duration::from_secs(20)).await;
+    }
+    let calls = requests(&process);
+    assert_eq!(calls.iter().filter(|call| *call == "apply Secret n/s").count(), 3, "{calls:?}");
+    assert_eq!(world.drift().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,6 +288,23 @@ async fn drift_does_not_wait_for_somebody_elses_rollout() {
     world.delete("ConfigMap b");
     let took = world.until("it is back", || world.at("ConfigMap b", "/data/content") == "v1").await;
     assert!(took <= SOON, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_does_not_wait_for_the_next_try_of_a_service_that_failed() {
+    let sync = manifest::index::Sync { timeout_seconds: 20, ..Default::default() };
+    let objects = [("ConfigMap a", "v1"), ("Deployment.apps a", "never-ready")];
+    let (world, process) = (World::new(), vec![service("app1", &objects).sync(sync)]);
+    world.commit(&process);
+    let process = world.start("a", None);
+    world.until("it failed", || world.failed("app1")).await;
+    world.pass(Duration::from_secs(2)).await;
+    process.cluster.take_calls();
+    world.edit("ConfigMap a", "kubectl-edit", json!({"data": {"content": "mine"}}));
+    let took = world.until("the edit is gone", || world.at("ConfigMap a", "/data/content") == "v1").await;
+    assert!(took <= SOON, "{took:?}");
+    let before = requests(&process).iter().filter(|call| call.starts_with("apply ")).count();
+    assert_eq!(before, 1, "nothing but what was changed");
 }
 
 #[tokio::test(start_paused = true)]
