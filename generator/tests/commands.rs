@@ -80,12 +80,18 @@ fn roles_for_what_an_environment_has() {
             .collect::<std::collections::BTreeSet<_>>()
     };
     let found = kinds(ok(&run));
-    for kind in
-        ["- deployments", "- services", "- configmaps", "- secrets", "- serviceaccounts", "- horizontalpodautoscalers"]
-    {
+    for kind in [
+        "- deployments",
+        "- services",
+        "- configmaps",
+        "- secrets",
+        "- serviceaccounts",
+        "- horizontalpodautoscalers",
+        "- leases",
+    ] {
         assert!(found.contains(kind), "{kind} is not among {found:?}");
     }
-    assert!(!found.contains("- ingresses") && !found.contains("- leases"), "{found:?}");
+    assert!(!found.contains("- ingresses") && !found.contains("- cronjobs"), "{found:?}");
     assert!(run.out.contains("name: bot\n  namespace: gitops\n") && !run.out.contains('*'), "{}", run.out);
     assert_eq!(
         repository.run(&["rbac", "--environment", "staging", "--namespace", "gitops", "--service-account", "bot"]),
