@@ -214,9 +214,9 @@ impl Parser<'_> {
         match stop {
             None => Err(Stop::End),
             Some('=') => {
-                let (value, result) = self.value()?;
-                set_index(list, index, value)?;
-                result
+                // Unlike after a key, the end of the line is no reason to leave.
+                let (value, _) = self.value()?;
+                set_index(list, index, value)
             }
             Some('[') => {
                 let next = self.index()?;
@@ -418,6 +418,9 @@ mod tests {
             ("a.b.c=1,a.d=2", "map[a:map[b:map[c:1] d:2]]"),
             ("l={a,1,}", "map[l:[a 1 ]]"),
             ("l[0].a=1,l[2]=x", "map[l:[map[a:1] <nil> x]]"),
+            ("l[0]=", "map[l:[]]"),
+            ("l[0][1]=", "map[l:[[<nil> ]]]"),
+            ("l[0][1]=,a=1", "map[a:1 l:[[<nil> ]]]"),
             ("l[0][1]=x", "map[l:[[<nil> x]]]"),
             (r"a\.b=1\,2", "map[a.b:1,2]"),
             ("a", "error: key \"a\" has no value"),
