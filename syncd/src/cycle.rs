@@ -120,6 +120,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Ok(state) => state,
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
+        if fresh {
+            self.context.observer.recorded(state.objects());
+        }
         if mode != Mode::Repair {
             self.hear_approval().await;
         }

@@ -60,7 +60,11 @@ impl Drift {
 
     /// Takes over what a cycle has left: what is recorded now is what is watched.
     pub fn cycle_ended(&self, state: Option<&State>) {
-        let Some(kinds) = self.tracker().cycle_ended(state, self.policy) else { return };
+        let kinds = self.tracker().cycle_ended(state);
+        kinds.into_iter().for_each(|kinds| self.watch(kinds));
+    }
+
+    fn watch(&self, kinds: BTreeSet<GroupKind>) {
         self.wanted.send_if_modified(|wanted| {
             let differs = *wanted != kinds;
             *wanted = kinds;
@@ -132,9 +136,15 @@ impl Observer for Listening<'_> {
     fn observe(&self, event: &Event) {
         match event {
             Event::ServiceStarted { service } => self.0.tracker().under_way(service, true),
+            Event::Object { object, .. } if object.outcome.is_applied() => self.0.tracker().applied(&object.object),
             Event::ServiceFinished { service, .. } => self.0.tracker().under_way(service, false),
             _ => {}
         }
         self.0.observer.observe(event);
+    }
+
+    fn recorded(&self, objects: BTreeMap<ObjectRef, String>) {
+        let kinds = self.0.tracker().recorded(objects);
+        self.0.watch(kinds);
     }
 }

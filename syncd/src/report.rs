@@ -373,6 +373,11 @@ impl Outcome {
         }
     }
 
+    /// Tells whether an apply was accepted.
+    pub fn is_applied(self) -> bool {
+        matches!(self, Outcome::Created | Outcome::Configured | Outcome::Unchanged)
+    }
+
     /// All outcomes, for metrics that must show zeros.
     pub const ALL: [Outcome; 6] = [
         Outcome::Created,
@@ -512,6 +517,9 @@ pub enum Event {
 pub trait Observer: Send + Sync {
     /// Hears one event.
     fn observe(&self, event: &Event);
+
+    /// Hears, when the state was read anew, which objects are recorded and by which services.
+    fn recorded(&self, _objects: BTreeMap<ObjectRef, String>) {}
 }
 
 impl Observer for () {

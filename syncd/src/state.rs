@@ -269,6 +269,17 @@ impl State {
         self.records().map(|(_, record)| record.epoch).fold(root, u64::max)
     }
 
+    /// Returns the recorded objects that are known to exist and are to stay, with their services.
+    pub fn objects(&self) -> BTreeMap<ObjectRef, String> {
+        let stays = |held: &Held| held.leftover.is_none() && held.uid.is_some();
+        let mut objects = BTreeMap::new();
+        for (service, record) in self.records() {
+            let held = record.held.iter().filter(|(_, held)| stays(held));
+            objects.extend(held.map(|(id, _)| (id.clone(), service.clone())));
+        }
+        objects
+    }
+
     /// Returns all readable records by service.
     pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
         self.services.iter().filter_map(|(service, reading)| match reading {

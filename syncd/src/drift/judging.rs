@@ -39,6 +39,8 @@ pub(super) struct Tracker {
     rivals: BTreeMap<ObjectRef, Fight>,
     /// Services that are being changed.
     under_way: BTreeSet<String>,
+    /// Objects that the present cycle applied.
+    wanted: BTreeSet<ObjectRef>,
     news: Vec<Event>,
     fights: Vec<Fight>,
 }
@@ -95,13 +97,14 @@ impl Tracker {
             histories: BTreeMap::new(),
             rivals: BTreeMap::new(),
             under_way: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             news: Vec::new(),
             fights: Vec::new(),
         }
     }
 
     /// Takes over what a cycle left. Returns the kinds to watch. Without a state nothing is known, and all stays as it is.
-    pub(super) fn cycle_ended(&mut self, state: Option<&State>, policy: DriftPolicy) -> Option<BTreeSet<GroupKind>> {
+    pub(super) fn cycle_ended(&mut self, state: Option<&State>) -> Option<BTreeSet<GroupKind>> {
         self.under_way.clear();
         for id in std::mem::take(&mut self.correcting) {
             // Whatever came of it: if it failed, the cycle remembers.
@@ -109,19 +112,25 @@ impl Tracker {
                 known.baseline = Arc::clone(&known.fields);
             }
         }
-        let state = state?;
-        let held = |(name, record): (&String, &crate::state::Record)| {
-            let wanted = record.held.iter().filter(|(_, held)| held.leftover.is_none() && held.uid.is_some());
-            wanted.map(|(id, _)| (id.clone(), name.clone())).collect::<Vec<_>>()
-        };
-        self.recorded = state.records().flat_map(held).collect();
+        self.wanted.clear();
+        state.map(|state| self.recorded(state.objects()))
+    }
+
+    /// Takes over what is recorded. Returns the kinds to watch.
+    pub(super) fn recorded(&mut self, objects: BTreeMap<ObjectRef, String>) -> BTreeSet<GroupKind> {
+        self.recorded = objects;
         self.open.retain(|id, _| self.recorded.contains_key(id));
-        let kinds: BTreeSet<GroupKind> = match policy {
+        let kinds: BTreeSet<GroupKind> = match self.policy {
             DriftPolicy::Ignore => BTreeSet::new(),
             DriftPolicy::Correct | DriftPolicy::Report => self.recorded.keys().map(GroupKind::of).collect(),
         };
         self.objects.retain(|id, _| kinds.contains(&GroupKind::of(id)));
-        Some(kinds)
+        kinds
+    }
+
+    /// Notes that the present cycle applied an object: it is wanted.
+    pub(super) fn applied(&mut self, id: &ObjectRef) {
+        self.wanted.insert(id.clone());
     }
 
     pub(super) fn under_way(&mut self, service: &str, begins: bool) {
@@ -240,10 +249,11 @@ impl Tracker {
         self.open.iter().filter(|(id, open)| self.is_known(id, open)).filter_map(|(_, open)| open.due).min()
     }
 
-    /// What is gone while its service is being changed may be our own doing: the end of the cycle tells.
+    /// What is gone while its service is being changed may be our own doing, unless we applied it just before: the end of the cycle tells.
     fn is_known(&self, id: &ObjectRef, open: &Open) -> bool {
         let service = self.recorded.get(id);
-        service.is_some_and(|service| open.finding.what != What::Gone || !self.under_way.contains(service))
+        let may_be_ours = |service: &String| self.under_way.contains(service) && !self.wanted.contains(id);
+        service.is_some_and(|service| open.finding.what != What::Gone || !may_be_ours(service))
     }
 
     /// Returns what is to be corrected now.

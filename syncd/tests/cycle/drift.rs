@@ -291,6 +291,40 @@ async fn drift_does_not_wait_for_somebody_elses_rollout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_begins_with_a_stuck_rollout_watches_all_the_same() {
+    let (world, process) = synced(&shop()).await;
+    let mut stuck = shop();
+    stuck[0] = service("app1", &[("ConfigMap a", "v1"), ("Deployment.apps a", "never-ready")]);
+    world.commit(&stuck);
+    let annotation = "/spec/template/metadata/annotations/sandbox~1behaviour";
+    world.until("the rollout", || world.at("Deployment.apps a", annotation) == "never-ready").await;
+    process.stop();
+    world.pass(Duration::from_secs(5)).await;
+    let next = world.start("b", None);
+    world.until("b leads", || next.leads()).await;
+    world.pass(Duration::from_secs(5)).await;
+    world.edit("ConfigMap b", "kubectl-edit", json!({"data": {"content": "mine"}}));
+    let took = world.until("the edit is gone", || world.at("ConfigMap b", "/data/content") == "v1").await;
+    assert!(took <= SOON, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_just_applied_and_is_deleted_during_its_rollout_comes_back() {
+    let (world, _process) = synced(&shop()).await;
+    let mut stuck = shop();
+    stuck[0] = service("app1", &[("ConfigMap a", "v1"), ("Deployment.apps a", "never-ready")]);
+    world.commit(&stuck);
+    let annotation = "/spec/template/metadata/annotations/sandbox~1behaviour";
+    world.until("the rollout", || world.at("Deployment.apps a", annotation) == "never-ready").await;
+    world.pass(Duration::from_secs(3)).await;
+    world.delete("Deployment.apps a");
+    let is_gone = || world.at("Deployment.apps a", "/metadata/uid").is_null();
+    world.until("it is gone", is_gone).await;
+    let took = world.until("it is back", || !is_gone()).await;
+    assert!(took <= SOON, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn drift_does_not_wait_for_the_next_try_of_a_service_that_failed() {
     let sync = manifest::index::Sync { timeout_seconds: 20, ..Default::default() };
     let objects = [("ConfigMap a", "v1"), ("Deployment.apps a", "never-ready")];
