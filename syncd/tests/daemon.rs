@@ -83,6 +83,7 @@ struct Moving {
     moved: AtomicBool,
     asked: Mutex<Vec<Instant>>,
     poll_now: Notify,
+    drift: Notify,
 }
 
 impl Tip for Moving {
@@ -93,6 +94,10 @@ impl Tip for Moving {
 
     async fn asked(&self) {
         self.poll_now.notified().await;
+    }
+
+    async fn drifted(&self) {
+        self.drift.notified().await;
     }
 }
 
@@ -208,6 +213,27 @@ async fn who_asks_for_a_poll_gets_one_at_once_but_no_more_than_one_a_second() {
     let (played, ()) = tokio::join!(play(vec![Act::Wait, Act::End(&[])], &tip, None), nudge(&tip, &[3]));
     assert_eq!(played.reports[0].result, CycleResult::Superseded, "and while a cycle waits");
     assert_eq!(played.asked, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repairs_come_at_once_and_polls_keep_their_pace() {
+    let drift = async |tip: &Moving, seconds: &[u64]| {
+        let start = Instant::now();
+        for second in seconds {
+            tokio::time::sleep_until(start + Duration::from_secs(*second)).await;
+            tip.drift.notify_one();
+        }
+    };
+    let tip = Moving::default();
+    let acts = (0..5).map(|_| Act::End(&[])).collect();
+    let (played, ()) = tokio::join!(play(acts, &tip, None), drift(&tip, &[4, 9]));
+    assert_eq!(played.begun, [0, 4, 9, 15, 30]);
+
+    let tip = Moving::default();
+    let (played, ()) = tokio::join!(play(vec![Act::Wait, Act::End(&[]), Act::End(&[])], &tip, None), drift(&tip, &[3]));
+    assert_eq!(played.reports[0].result, CycleResult::Superseded, "a cycle that waits is interrupted");
+    assert_eq!(played.begun, [0, 3, 15], "and the poll is due when it was");
+    assert_eq!(played.asked, 0, "nobody asks the repository for that");
 }
 
 #[test]
