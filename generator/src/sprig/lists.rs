@@ -174,8 +174,8 @@ pub(super) fn chunk(_: &mut Call<'_>, args: &[Value]) -> Outcome {
     match usize::try_from(count) {
         Err(_) => Err(out_of_range()),
         Ok(0) => Ok(Value::List(List::typed(&LIST_LIST, Vec::new()))),
-        // The one chunk has the rest of its length by the size, and for -1 that is the size itself.
-        Ok(_) if *size == -1 => Err(out_of_range()),
+        // The one chunk has the rest of its length by the size, or else the size itself, which no length can be.
+        Ok(_) if *size < 0 && len % *size == 0 => Err(out_of_range()),
         Ok(_) if *size < 0 => Ok(Value::List(List::typed(&LIST_LIST, vec![Value::list(items)]))),
         Ok(_) => {
             let size = usize::try_from(*size).unwrap_or(usize::MAX);

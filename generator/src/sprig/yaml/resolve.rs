@@ -11,7 +11,7 @@ pub(super) fn is_plain_string(text: &str, version: Version) -> bool {
     }
     match text.as_bytes().first() {
         None => false,
-        Some(b'.') => parse_float(text).is_none(),
+        Some(b'.') => !underscores_are_between_digits(text) || parse_float(&text.replace('_', "")).is_none(),
         Some(b'+' | b'-' | b'0'..=b'9') => !is_timestamp(text) && !is_number(&text.replace('_', "")),
         Some(_) => true,
     }
@@ -26,6 +26,13 @@ fn is_word(text: &str, version: Version) -> bool {
         | "OFF" => matches!(version, Version::V2 | Version::V3),
         _ => false,
     }
+}
+
+/// Go's `ParseFloat` takes an underscore where a digit stands on either side.
+fn underscores_are_between_digits(text: &str) -> bool {
+    let is_digit = |part: Option<u8>| part.is_some_and(|byte| byte.is_ascii_digit());
+    let parts: Vec<&[u8]> = text.as_bytes().split(|byte| *byte == b'_').collect();
+    parts.windows(2).all(|pair| is_digit(pair[0].last().copied()) && is_digit(pair[1].first().copied()))
 }
 
 /// Reports whether the text is an integer or a float once underscores are gone.
