@@ -50,7 +50,7 @@ struct Known {
     observed: Observed,
     /// Time of our entry.
     time: String,
-    /// Our fields, and those after our last write.
+    /// Our fields, and those after our last write; sorted.
     fields: Arc<[u64]>,
     baseline: Arc<[u64]>,
 }
@@ -176,12 +176,15 @@ impl Tracker {
         let ours = entries(value).find(|entry| entry.is_ours());
         let time = ours.map(Entry::time).unwrap_or_default().to_owned();
         let keys = ours.map(Entry::fields).unwrap_or_default();
-        let fields: Arc<[u64]> = keys.iter().map(Field::key).chain(written_as_text(value, &keys)).collect();
+        let mut fields: Vec<u64> = keys.iter().map(Field::key).chain(written_as_text(value, &keys)).collect();
+        fields.sort_unstable();
+        let fields: Arc<[u64]> = fields.into();
         let (known, terminating) = (self.objects.remove(&id), observed.terminating);
         let same = known.filter(|known| known.observed.uid == observed.uid && known.time == time);
         let suspect = same.is_none() && unwatched && ours.is_some();
         let baseline = same.map_or_else(|| Arc::clone(&fields), |known| known.baseline);
-        let lost: BTreeSet<u64> = baseline.iter().filter(|field| !fields.contains(field)).copied().collect();
+        let lost: BTreeSet<u64> =
+            baseline.iter().filter(|field| fields.binary_search(field).is_err()).copied().collect();
         let finding = match ours {
             _ if terminating => None,
             // Created or written by somebody who carries our label along, or our account was removed.
