@@ -302,9 +302,9 @@ fn message(kind: &ErrorKind<'_, '_>) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    let escaped = crate::gotemplate::print::quote(text.as_bytes());
-    let inner = escaped[1..escaped.len() - 1].replace("\\\"", "\"").replace('\'', "\\'");
-    format!("'{inner}'")
+    // A backslash at the end loses its double to the closing quote, upstream.
+    let escaped = crate::gotemplate::print::quote(text.as_bytes()).replace("\\\"", "\"").replace('\'', "\\'");
+    format!("'{}'", &escaped[1..escaped.len() - 1])
 }
 
 fn displayed(value: &Json) -> String {
@@ -339,6 +339,8 @@ mod tests {
             ]
         );
         assert_eq!(schema.violations(&serde_json::json!({"replicas": 1.0})).expect("a schema").len(), 1);
+        let names = [r"a\", r"a\b", "k'k", "q\"q", "t\tb"].map(quoted);
+        assert_eq!(names, [r"'a\'", r"'a\\b'", r"'k\'k'", "'q\"q'", r"'t\tb'"]);
     }
 
     #[test]
