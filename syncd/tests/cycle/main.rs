@@ -7,6 +7,7 @@ mod drift;
 mod faults;
 mod guards;
 mod immutables;
+mod isolation;
 mod leader;
 mod order;
 mod records;
