@@ -287,6 +287,14 @@ fn tabs_may_indent_inside_brackets() {
 }
 
 #[test]
+fn a_repair_may_make_a_text_shorter() {
+    assert_eq!(value("a: {\n\t\t\t\n\tb: 1\n\t}\n"), json!({"a": {"b": 1}}));
+    let document = marked("a:\n  - 'x\n\t\t\t\t\t\t\t\t\t\ny'\nb: {\n\t\t\t\n\tc: 1}\n");
+    assert_eq!(document.value, json!({"a": ["x\ny"], "b": {"c": 1}}));
+    assert_eq!(document.marks.values["/b/c"], at(7, 5));
+}
+
+#[test]
 fn positions_stand_where_the_text_has_them_after_a_repair() {
     let text = "a:\n  bcd: \"x\nyz\" # comment\n  e: ['f\ng', \"h\n\ti\", j]\nk: [\n\tl]\n";
     let document = marked(text);

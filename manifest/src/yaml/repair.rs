@@ -77,15 +77,16 @@ impl Repairs {
             return None;
         }
         let repaired = self.indent(inside, indent, first_line)?;
-        let grown = repaired.len() - inside.len();
+        // It may be shorter: of a line of white space nothing stays.
+        let moved = |end: usize| (end + repaired.len()).saturating_sub(inside.len());
         for Region { range: earlier, .. } in &mut self.regions {
             // An earlier region lies before this one or around it.
             if earlier.end > range.start {
-                earlier.end += grown;
+                earlier.end = moved(earlier.end);
             }
         }
         let error = self.restore_error(stop.error.clone());
-        self.regions.push(Region { range: range.start..range.end + grown, error });
+        self.regions.push(Region { range: range.start..moved(range.end), error });
         Some([before, &repaired, after].concat())
     }
 
