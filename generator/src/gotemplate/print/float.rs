@@ -83,6 +83,9 @@ impl Digits {
     }
 }
 
+/// No float has more digits than these; behind them are zeros, which Rust's formatting writes up to 65,535 places only.
+const EXACT_PLACES: usize = 1100;
+
 pub(super) fn append_float(out: &mut String, x: f64, form: u8, precision: Option<usize>) {
     if x.is_nan() {
         return out.push_str("NaN");
@@ -98,7 +101,11 @@ pub(super) fn append_float(out: &mut String, x: f64, form: u8, precision: Option
         b'b' => append_binary(out, x),
         b'x' | b'X' => append_hex(out, x, form, precision),
         b'f' => match precision {
-            Some(precision) => out.push_str(&format!("{x:.precision$}")),
+            Some(precision) => {
+                let exact = precision.min(EXACT_PLACES);
+                out.push_str(&format!("{x:.exact$}"));
+                out.extend(std::iter::repeat_n('0', precision - exact));
+            }
             None => {
                 let digits = Digits::shortest(x);
                 append_plain(out, &digits, (digits.count() - digits.point).max(0));
@@ -106,7 +113,8 @@ pub(super) fn append_float(out: &mut String, x: f64, form: u8, precision: Option
         },
         b'e' | b'E' => match precision {
             Some(precision) => {
-                let digits = Digits::of(&format!("{x:.precision$e}"));
+                let exact = precision.min(EXACT_PLACES);
+                let digits = Digits::of(&format!("{x:.exact$e}"));
                 append_exponent(out, &digits, i64::try_from(precision).unwrap_or(i64::MAX), form);
             }
             None => {
@@ -128,7 +136,7 @@ fn append_general(out: &mut String, x: f64, form: u8, precision: Option<usize>) 
         }
         Some(precision) => {
             let precision = precision.max(1);
-            let digits = Digits::of(&format!("{x:.*e}", precision - 1));
+            let digits = Digits::of(&format!("{x:.*e}", (precision - 1).min(EXACT_PLACES)));
             let precision = i64::try_from(precision).unwrap_or(i64::MAX);
             let whole = digits.count() < precision && digits.count() >= digits.point;
             let exponent_from = if whole { digits.count() } else { precision };
