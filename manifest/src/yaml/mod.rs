@@ -19,5 +19,6 @@ mod resolve;
 mod source;
 
 pub use read::{Document, DuplicateKeys, Limits, Marks, Position, ReadError, Settings, read, read_first};
+pub use resolve::go_float;
 pub use source::decode;
 pub use write::{write, write_documents};

@@ -112,8 +112,9 @@ fn go_int(text: &str) -> Option<Plain> {
     }
 }
 
-/// Parses as Go's `strconv.ParseFloat`, for text that starts with a point: a single `_` may stand between digits.
-fn go_float(text: &str) -> Option<f64> {
+/// Returns the number that Go's `strconv.ParseFloat` reads from a decimal text, in which a single `_` may stand between digits; `None` where
+/// it is none or too large.
+pub fn go_float(text: &str) -> Option<f64> {
     if !text.contains('_') {
         return if is_decimal_float(text) { finite(text) } else { None };
     }

@@ -2,6 +2,8 @@
 //!
 //! Source: go.yaml.in/yaml v2.4.3 and v3.0.4 `resolve.go`, `encode.go`; Go 1.26 `strconv`, `time.Parse`.
 
+use manifest::yaml::go_float;
+
 use super::Version;
 
 /// Reports whether a plain scalar with this text is read back as a string.
@@ -11,7 +13,7 @@ pub(super) fn is_plain_string(text: &str, version: Version) -> bool {
     }
     match text.as_bytes().first() {
         None => false,
-        Some(b'.') => !underscores_are_between_digits(text) || parse_float(&text.replace('_', "")).is_none(),
+        Some(b'.') => go_float(text).is_none(),
         Some(b'+' | b'-' | b'0'..=b'9') => !is_timestamp(text) && !is_number(&text.replace('_', "")),
         Some(_) => true,
     }
@@ -28,16 +30,9 @@ fn is_word(text: &str, version: Version) -> bool {
     }
 }
 
-/// Go's `ParseFloat` takes an underscore where a digit stands on either side.
-fn underscores_are_between_digits(text: &str) -> bool {
-    let is_digit = |part: Option<u8>| part.is_some_and(|byte| byte.is_ascii_digit());
-    let parts: Vec<&[u8]> = text.as_bytes().split(|byte| *byte == b'_').collect();
-    parts.windows(2).all(|pair| is_digit(pair[0].last().copied()) && is_digit(pair[1].first().copied()))
-}
-
 /// Reports whether the text is an integer or a float once underscores are gone.
 fn is_number(text: &str) -> bool {
-    is_integer(text) || (is_float_shaped(text) && parse_float(text).is_some())
+    is_integer(text) || go_float(text).is_some()
 }
 
 /// `strconv.ParseInt(text, 0, 64)` or `ParseUint` succeeds.
@@ -64,34 +59,6 @@ fn is_integer(text: &str) -> bool {
         (false, true) => i64::try_from(magnitude).is_ok(),
         (false, false) => true,
     }
-}
-
-/// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
-fn is_float_shaped(text: &str) -> bool {
-    let rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = match rest.find(['e', 'E']) {
-        Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-        None => (rest, None),
-    };
-    let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    let mantissa_ok = match mantissa.split_once('.') {
-        Some(("", fraction)) => !fraction.is_empty() && all_digits(fraction),
-        Some((whole, fraction)) => all_digits(whole) && all_digits(fraction),
-        None => !mantissa.is_empty() && all_digits(mantissa),
-    };
-    let exponent_ok = exponent.is_none_or(|e| {
-        let digits = e.strip_prefix(['-', '+']).unwrap_or(e);
-        !digits.is_empty() && all_digits(digits)
-    });
-    mantissa_ok && exponent_ok
-}
-
-/// A decimal float that does not overflow.
-fn parse_float(text: &str) -> Option<f64> {
-    if !is_float_shaped(text) {
-        return None;
-    }
-    text.parse::<f64>().ok().filter(|x| x.is_finite())
 }
 
 /// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`
