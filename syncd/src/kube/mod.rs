@@ -21,8 +21,8 @@ mod watch;
 use std::collections::BTreeMap;
 
 use ::kube::Client;
-use ::kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use ::kube::core::Request;
+use ::kube::api::{DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use ::kube::core::{PartialObjectMeta, Request};
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use serde::Deserialize;
@@ -36,7 +36,7 @@ use self::discovery::{Catalogue, Lookup, Served};
 use self::error::Subject;
 use self::lease::LeaseStore;
 use self::state::StateStore;
-use self::watch::Which;
+use self::watch::{Told, Which};
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
     LABEL_SERVICE, Lease, Leases, LogTail, Observed, StateObject, WatchEvent,
@@ -119,6 +119,15 @@ impl KubeCluster {
 
     async fn find_fresh(&self, kind: &GroupKind) -> Result<Lookup, ClusterError> {
         Ok(self.catalogue.fresh(&self.caller).await?.preferred(kind))
+    }
+
+    /// Watches what is told of a kind: objects, or their metadata.
+    async fn follow<K: Told>(
+        &self,
+        kind: &GroupKind,
+        which: Which<'_>,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        Ok(watch::watch::<K>(&self.caller, self.served(kind, None).await?, which))
     }
 
     async fn list_where(
@@ -257,9 +266,8 @@ impl Cluster for KubeCluster {
         kind: &GroupKind,
         environment: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let served = self.served(kind, None).await?;
         let labels = owned_by(environment);
-        Ok(watch::watch(&self.caller, served, Which { labels: &labels, ..Which::default() }))
+        self.follow::<DynamicObject>(kind, Which { labels: &labels, ..Which::default() }).await
     }
 
     async fn watch_metadata(
@@ -267,9 +275,8 @@ impl Cluster for KubeCluster {
         kind: &GroupKind,
         environment: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let served = self.served(kind, None).await?;
         let labels = owned_by(environment);
-        Ok(watch::watch_metadata(&self.caller, served, Which { labels: &labels, ..Which::default() }))
+        self.follow::<PartialObjectMeta<DynamicObject>>(kind, Which { labels: &labels, ..Which::default() }).await
     }
 
     async fn watch_around(
@@ -277,10 +284,9 @@ impl Cluster for KubeCluster {
         kind: &GroupKind,
         namespace: Option<&str>,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let served = self.served(kind, None).await?;
         let is_event = kind.group.is_empty() && kind.kind == "Event";
         let fields = if is_event { "type!=Normal" } else { "" };
-        Ok(watch::watch(&self.caller, served, Which { namespace, fields, labels: "" }))
+        self.follow::<DynamicObject>(kind, Which { namespace, fields, labels: "" }).await
     }
 
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {

@@ -34,26 +34,8 @@ pub(super) struct Which<'a> {
     pub fields: &'a str,
 }
 
-/// Watches objects of a kind, for ever.
-pub(super) fn watch(
-    caller: &Caller,
-    served: Served,
-    which: Which<'_>,
-) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
-    follow::<DynamicObject>(caller, served, which)
-}
-
-/// Watches the metadata of objects of a kind, for ever.
-pub(super) fn watch_metadata(
-    caller: &Caller,
-    served: Served,
-    which: Which<'_>,
-) -> BoxStream<'static, Result<WatchEvent, ClusterError>> {
-    follow::<PartialObjectMeta<DynamicObject>>(caller, served, which)
-}
-
 /// Objects, or their metadata: the client asks the server for what the type holds.
-trait Told:
+pub(super) trait Told:
     Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
     + Clone
     + Debug
@@ -67,7 +49,8 @@ trait Told:
 impl Told for DynamicObject {}
 impl Told for PartialObjectMeta<DynamicObject> {}
 
-fn follow<K: Told>(
+/// Watches objects of a kind, for ever.
+pub(super) fn watch<K: Told>(
     caller: &Caller,
     served: Served,
     which: Which<'_>,
