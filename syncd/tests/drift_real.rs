@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![expect(clippy::disallowed_methods, reason = "a control plane has a clock of its own")]
 
-#[path = "cycle/repo.rs"]
+#[path = "model/repo.rs"]
 #[expect(dead_code, reason = "not everything that can go wrong does here")]
 mod repo;
 

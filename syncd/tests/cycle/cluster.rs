@@ -4,24 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use manifest::ObjectRef;
-use manifest::object::group_of;
-use sandbox::{EventKind, Request, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 use syncd::cluster::{
-    Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, Lease, Leases,
-    LogTail, Observed, StateObject, WatchEvent,
+    Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Lease, Leases, LogTail, Observed, StateObject,
 };
 use syncd::election::Fence;
-use syncd::live::observed;
 use tokio::sync::Notify;
+
+use crate::model::{self, Watching, error};
+pub use crate::model::{HOME, list_state as state_objects};
 
 /// How long the real client waits for an answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The namespace of `syncd`'s own state.
-pub const HOME: &str = "syncd";
 
 /// What happens at one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,158 +173,23 @@ impl TestCluster {
         self.crashed.notify_one();
         std::future::pending().await
     }
-
-    fn path(&self, id: &ObjectRef, api_version: Option<&str>) -> Result<String, ClusterError> {
-        let path = self.model.path(&id.group, &id.kind, &id.namespace, &id.name);
-        let path =
-            path.ok_or_else(|| error(ErrorClass::NotServed, 404, &format!("{} is not served", GroupKind::of(id))))?;
-        let Some(version) = api_version else { return Ok(path) };
-        let rest = path.split('/').skip(if id.group.is_empty() { 3 } else { 4 }).collect::<Vec<_>>().join("/");
-        Ok(if group_of(version).is_empty() {
-            format!("/api/{version}/{rest}")
-        } else {
-            format!("/apis/{version}/{rest}")
-        })
-    }
-
-    fn ask(&self, request: &Request) -> Result<Value, ClusterError> {
-        let response = self.model.handle(request);
-        if response.is_success() { Ok(response.body) } else { Err(refused(&response)) }
-    }
-
-    /// Opens a watch of the model.
-    fn open(
-        &self,
-        kind: &GroupKind,
-        namespace: &str,
-        selectors: &[(&str, &str)],
-    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let id = ObjectRef {
-            group: kind.group.clone(),
-            kind: kind.kind.clone(),
-            namespace: namespace.to_owned(),
-            name: String::new(),
-        };
-        let request = Request::get(&self.path(&id, None)?)
-            .query("watch", "true")
-            .query("allowWatchBookmarks", "true")
-            .query("sendInitialEvents", "true")
-            .query("resourceVersionMatch", "NotOlderThan");
-        let request = selectors.iter().fold(request, |request, (name, value)| request.query(name, value));
-        let watch = self.model.watch(&request).map_err(|response| refused(&response))?;
-        let events = futures::stream::unfold((watch, false), |(mut watch, begun)| async move {
-            if !begun {
-                return Some((Ok(WatchEvent::Restarted), (watch, true)));
-            }
-            loop {
-                let event = watch.next().await?;
-                let id = identity(&event.object);
-                let told = match event.kind {
-                    EventKind::Added | EventKind::Modified => WatchEvent::Present(id, event.object),
-                    EventKind::Deleted => WatchEvent::Absent(id),
-                    EventKind::Bookmark if event.object["metadata"]["annotations"].is_object() => {
-                        WatchEvent::Synchronized
-                    }
-                    EventKind::Bookmark => continue,
-                    EventKind::Error => return None,
-                };
-                return Some((Ok(told), (watch, true)));
-            }
-        });
-        Ok(Box::pin(events))
-    }
-
-    fn config_map(name: &str) -> String {
-        format!("/api/v1/namespaces/{HOME}/configmaps/{name}")
-    }
-}
-
-pub fn error(class: ErrorClass, code: u16, message: &str) -> ClusterError {
-    ClusterError { class, code, message: message.to_owned() }
-}
-
-/// See the real edge: `kube::error`.
-const IMMUTABLE: [&str; 4] = [
-    "field is immutable",
-    "updates to statefulset spec",
-    "may not change once set",
-    "can not be less than status.capacity",
-];
-
-/// Says what can be done about an answer, as the real edge does.
-fn refused(response: &Response) -> ClusterError {
-    let message = response.body["message"].as_str().unwrap_or_default().to_owned();
-    let of_namespace = response.body["details"]["kind"] == "namespaces";
-    let class = match response.code {
-        403 | 404 if of_namespace || message.contains("being terminated") => ErrorClass::NamespaceUnavailable,
-        401 | 403 => ErrorClass::Forbidden,
-        404 | 410 => ErrorClass::Gone,
-        409 => ErrorClass::Conflict,
-        422 if IMMUTABLE.iter().any(|words| message.contains(words)) => ErrorClass::Immutable,
-        429 | 500 | 503 => ErrorClass::Transient,
-        504 => ErrorClass::Ambiguous,
-        _ => ErrorClass::Rejected,
-    };
-    ClusterError { class, code: response.code, message }
-}
-
-fn identity(value: &Value) -> ObjectRef {
-    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    ObjectRef {
-        group: group_of(&text("/apiVersion")).to_owned(),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
-    }
 }
 
 impl Cluster for TestCluster {
     async fn apply(&self, apply: Apply) -> Result<Observed, ClusterError> {
-        self.call(format!("apply {}", apply.id), || {
-            let path = self.path(&apply.id, Some(&apply.api_version))?;
-            let mut body = apply.body.clone();
-            if let Some(uid) = &apply.uid {
-                body["metadata"]["uid"] = json!(uid);
-            }
-            let request = Request::apply(&path, FIELD_MANAGER, body).query("force", "true");
-            let applied = self.ask(&request).map_err(|error| {
-                let about_uid = apply.uid.is_some()
-                    && matches!(error.code, 404 | 409 | 422)
-                    && error.message.contains("uid")
-                    && error.class != ErrorClass::Immutable;
-                if about_uid { ClusterError { class: ErrorClass::Gone, ..error } } else { error }
-            })?;
-            Ok(observed(&applied))
-        })
-        .await
+        self.call(format!("apply {}", apply.id), || model::apply(&self.model, &apply)).await
     }
 
     async fn take_fields(&self, id: &ObjectRef, patch: Value) -> Result<(), ClusterError> {
-        self.call(format!("fields {id}"), || {
-            let request = Request::merge_patch(&self.path(id, None)?, patch).query("fieldManager", FIELD_MANAGER);
-            self.ask(&request).map(drop)
-        })
-        .await
+        self.call(format!("fields {id}"), || model::take_fields(&self.model, id, patch)).await
     }
 
     async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
-        self.call(format!("delete {id}"), || {
-            let path = self.path(id, None)?;
-            let body = json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
-            self.ask(&Request { body, ..Request::delete(&path) })?;
-            let left = self.model.object(&id.group, &id.kind, &id.namespace, &id.name);
-            Ok(if left.is_some() { Deletion::Terminating } else { Deletion::Gone })
-        })
-        .await
+        self.call(format!("delete {id}"), || model::delete(&self.model, id, uid)).await
     }
 
     async fn get(&self, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {
-        self.call(format!("get {id}"), || match self.ask(&Request::get(&self.path(id, None)?)) {
-            Ok(value) => Ok(Some(value)),
-            Err(error) if error.class == ErrorClass::Gone => Ok(None),
-            Err(error) => Err(error),
-        })
-        .await
+        self.call(format!("get {id}"), || model::get(&self.model, id)).await
     }
 
     async fn list_owned(
@@ -337,185 +197,60 @@ impl Cluster for TestCluster {
         kind: &GroupKind,
         environment: &str,
     ) -> Result<Vec<(ObjectRef, Observed)>, ClusterError> {
-        self.call(format!("list {kind}"), || {
-            let objects = self.model.objects(&kind.group, &kind.kind, "");
-            let owned = |value: &&Value| value["metadata"]["labels"][LABEL_ENVIRONMENT] == environment;
-            Ok(objects.iter().filter(owned).map(|value| (identity(value), observed(value))).collect())
-        })
-        .await
+        self.call(format!("list {kind}"), || Ok(model::list_owned(&self.model, kind, environment))).await
     }
 
-    async fn watch_owned(
-        &self,
-        kind: &GroupKind,
-        environment: &str,
-    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let labels = format!("{LABEL_ENVIRONMENT}={environment}");
-        self.call(format!("watch {kind}"), || self.open(kind, "", &[("labelSelector", &labels)])).await
+    async fn watch_owned(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
+        self.call(format!("watch {kind}"), || model::watch_owned(&self.model, kind, environment)).await
     }
 
-    async fn watch_metadata(
-        &self,
-        kind: &GroupKind,
-        environment: &str,
-    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let labels = format!("{LABEL_ENVIRONMENT}={environment}");
-        let events = self
-            .call(format!("watch metadata of {kind}"), || self.open(kind, "", &[("labelSelector", &labels)]))
-            .await?;
-        let events = events.map(|event| match event {
-            Ok(WatchEvent::Present(id, value)) => Ok(WatchEvent::Present(id, json!({"metadata": value["metadata"]}))),
-            other => other,
-        });
-        Ok(Box::pin(events))
+    async fn watch_metadata(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
+        let what = format!("watch metadata of {kind}");
+        self.call(what, || model::watch_metadata(&self.model, kind, environment)).await
     }
 
-    async fn watch_around(
-        &self,
-        kind: &GroupKind,
-        namespace: Option<&str>,
-    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let fields: &[(&str, &str)] = if kind.kind == "Event" { &[("fieldSelector", "type!=Normal")] } else { &[] };
+    async fn watch_around(&self, kind: &GroupKind, namespace: Option<&str>) -> Result<Watching, ClusterError> {
         let at = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-        self.call(format!("watch {kind}{at}"), || self.open(kind, namespace.unwrap_or_default(), fields)).await
+        self.call(format!("watch {kind}{at}"), || model::watch_around(&self.model, kind, namespace)).await
     }
 
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
-        self.call("events".to_owned(), || {
-            let request = Request::get(&format!("/api/v1/namespaces/{namespace}/events"));
-            let list = self.ask(&request.query("fieldSelector", &format!("involvedObject.uid={uid}")))?;
-            Ok(list["items"].as_array().cloned().unwrap_or_default())
-        })
-        .await
+        self.call("events".to_owned(), || model::events_of(&self.model, namespace, uid)).await
     }
 
     async fn log(&self, tail: &LogTail) -> Result<String, ClusterError> {
-        self.call(
-            format!(
-                "log {}/{} {}{}",
-                tail.namespace,
-                tail.pod,
-                tail.container,
-                if tail.previous { " previous" } else { "" }
-            ),
-            || {
-                let request = Request::get(&format!("/api/v1/namespaces/{}/pods/{}/log", tail.namespace, tail.pod))
-                    .query("container", &tail.container)
-                    .query("tailLines", &tail.lines.to_string())
-                    .query("previous", &tail.previous.to_string());
-                let response = self.model.handle(&request);
-                if !response.is_success() {
-                    return Err(refused(&response));
-                }
-                Ok(response.body.as_str().unwrap_or_default().to_owned())
-            },
-        )
-        .await
+        let previous = if tail.previous { " previous" } else { "" };
+        let what = format!("log {}/{} {}{previous}", tail.namespace, tail.pod, tail.container);
+        self.call(what, || model::log(&self.model, tail)).await
     }
 
     async fn say(&self, event: Value) -> Result<(), ClusterError> {
-        self.call("event".to_owned(), || {
-            let namespace = event["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
-            self.ask(&Request::create(&format!("/api/v1/namespaces/{namespace}/events"), event)).map(drop)
-        })
-        .await
+        self.call("event".to_owned(), || model::say(&self.model, event)).await
     }
 
     async fn is_served(&self, kind: &GroupKind) -> Result<bool, ClusterError> {
-        self.call(format!("served {kind}"), || Ok(self.model.path(&kind.group, &kind.kind, "", "").is_some())).await
+        self.call(format!("served {kind}"), || Ok(model::is_served(&self.model, kind))).await
     }
 
     async fn list_state(&self, environment: &str) -> Result<Vec<StateObject>, ClusterError> {
-        self.call("list state".to_owned(), || Ok(state_objects(&self.model, environment))).await
+        self.call("list state".to_owned(), || Ok(model::list_state(&self.model, environment))).await
     }
 
     async fn write_state(&self, object: StateObject) -> Result<String, ClusterError> {
-        self.call(format!("write {}", object.name), || {
-            let mut body = json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {"name": object.name, "namespace": HOME, "labels": object.labels},
-                "data": object.data,
-            });
-            let request = match &object.resource_version {
-                None => Request::create(&format!("/api/v1/namespaces/{HOME}/configmaps"), body),
-                Some(version) => {
-                    body["metadata"]["resourceVersion"] = json!(version);
-                    Request::update(&Self::config_map(&object.name), body)
-                }
-            };
-            let written = self.ask(&request)?;
-            Ok(observed(&written).resource_version)
-        })
-        .await
+        self.call(format!("write {}", object.name), || model::write_state(&self.model, &object)).await
     }
 
     async fn delete_state(&self, name: &str, resource_version: &str) -> Result<(), ClusterError> {
-        self.call(format!("delete state {name}"), || {
-            let body = json!({"preconditions": {"resourceVersion": resource_version}});
-            self.ask(&Request { body, ..Request::delete(&Self::config_map(name)) }).map(drop)
-        })
-        .await
+        self.call(format!("delete state {name}"), || model::delete_state(&self.model, name, resource_version)).await
     }
 }
 
 impl Leases for TestCluster {
     async fn read_lease(&self, name: &str) -> Result<Option<Lease>, ClusterError> {
-        self.call("get lease".to_owned(), || {
-            let found = self.model.object("coordination.k8s.io", "Lease", HOME, name);
-            Ok(found.map(|value| lease_of(name, &value)))
-        })
-        .await
+        self.call("get lease".to_owned(), || Ok(model::read_lease(&self.model, name))).await
     }
 
     async fn write_lease(&self, lease: Lease) -> Result<String, ClusterError> {
-        self.call("put lease".to_owned(), || {
-            let mut body = json!({
-                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                "metadata": {"name": lease.name, "namespace": HOME},
-                "spec": {
-                    "holderIdentity": lease.holder, "leaseDurationSeconds": lease.duration.as_secs(),
-                    "leaseTransitions": lease.transitions,
-                    "acquireTime": lease.acquired_at, "renewTime": lease.renewed_at,
-                },
-            });
-            let collection = format!("/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases");
-            let request = match &lease.resource_version {
-                None => Request::create(&collection, body),
-                Some(version) => {
-                    body["metadata"]["resourceVersion"] = json!(version);
-                    Request::update(&format!("{collection}/{}", lease.name), body)
-                }
-            };
-            Ok(observed(&self.ask(&request)?).resource_version)
-        })
-        .await
+        self.call("put lease".to_owned(), || model::write_lease(&self.model, &lease)).await
     }
-}
-
-fn lease_of(name: &str, value: &Value) -> Lease {
-    let text = |name: &str| value["spec"][name].as_str().unwrap_or_default().to_owned();
-    let number = |name: &str| value["spec"][name].as_u64().unwrap_or(0);
-    Lease {
-        name: name.to_owned(),
-        holder: text("holderIdentity"),
-        duration: Duration::from_secs(number("leaseDurationSeconds")),
-        transitions: u32::try_from(number("leaseTransitions")).expect("few"),
-        acquired_at: text("acquireTime"),
-        renewed_at: text("renewTime"),
-        resource_version: value["metadata"]["resourceVersion"].as_str().map(str::to_owned),
-    }
-}
-
-/// Returns the ConfigMaps of the state as they are now; not a call.
-pub fn state_objects(model: &sandbox::Cluster, environment: &str) -> Vec<StateObject> {
-    let texts = |value: &Value| serde_json::from_value(value.clone()).unwrap_or_default();
-    let maps = model.objects("", "ConfigMap", HOME);
-    let ours = maps.iter().filter(|map| map["metadata"]["labels"][LABEL_ENVIRONMENT] == environment);
-    ours.map(|map| StateObject {
-        name: map["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
-        labels: texts(&map["metadata"]["labels"]),
-        data: texts(&map["data"]),
-        resource_version: map["metadata"]["resourceVersion"].as_str().map(str::to_owned),
-    })
-    .collect()
 }

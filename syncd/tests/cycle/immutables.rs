@@ -7,7 +7,7 @@ use manifest::{Hash, Index, ObjectRef, yaml};
 use serde_json::{Value, json};
 use syncd::report::{CycleResult, Report, ServiceState};
 
-use crate::repo::Files;
+use crate::model::repo::Files;
 use crate::world::{ENVIRONMENT, World, service, states};
 
 /// Returns a commit of one object in service `app1`, and another one in `app2`.

@@ -23,7 +23,7 @@ use ulid::Ulid;
 
 use crate::cluster::{HOME, TestCluster};
 use crate::crash::unrecorded;
-use crate::repo::{Shared, TestRepo};
+use crate::model::repo::{Shared, TestRepo};
 use crate::world::{ENVIRONMENT, Events, Service, TICK, files, owned, service};
 
 struct ModelClock(sandbox::Cluster);

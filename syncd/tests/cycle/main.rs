@@ -9,9 +9,10 @@ mod guards;
 mod immutables;
 mod isolation;
 mod leader;
+#[path = "../model/mod.rs"]
+mod model;
 mod order;
 mod records;
-mod repo;
 mod source;
 mod supersession;
 mod sync;

@@ -7,7 +7,7 @@ use syncd::repo::{Lineage, RepoError, Revision};
 use syncd::report::{CycleResult, ServiceState, Stage};
 
 use crate::cluster::HOME;
-use crate::repo::Files;
+use crate::model::repo::Files;
 use crate::world::{ENVIRONMENT, World, files, service, states};
 
 const INDEX: &str = "_gen/staging/index.json";
