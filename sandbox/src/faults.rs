@@ -57,6 +57,13 @@ pub enum Answer {
         /// What it says.
         message: String,
     },
+    /// 403, as a ValidatingAdmissionPolicy denies whose binding has its name.
+    DeniedByPolicy {
+        /// Name of the policy and of its binding.
+        policy: String,
+        /// What it says.
+        message: String,
+    },
     /// 403, as authorization denies.
     Forbidden {
         /// Who is said to be denied.
@@ -148,6 +155,14 @@ impl Answer {
             Answer::DeniedByWebhook { webhook, message } => {
                 Status::bad_request(format!("admission webhook \"{webhook}\" denied the request: {message}"))
             }
+            Answer::DeniedByPolicy { policy, message } => {
+                let binding = format!("ValidatingAdmissionPolicy '{policy}' with binding '{policy}'");
+                let message = format!("{binding} denied request: {message}");
+                let mut status = Status::forbidden(resource, &target.name, &message);
+                let cause = Cause { reason: "", message, field: String::new() };
+                status.details.get_or_insert_default().causes.push(cause);
+                status
+            }
             Answer::Forbidden { user } => {
                 let (verb, name, group) = (verb.as_str(), &target.resource, &target.group);
                 let place = match target.namespace.as_str() {
@@ -159,7 +174,8 @@ impl Answer {
             }
             Answer::QuotaExceeded { message } => Status::forbidden(resource, &target.name, message),
             Answer::WebhookUnreachable { webhook } => Status::internal(format!(
-                "failed calling webhook \"{webhook}\": failed to call webhook: context deadline exceeded"
+                "failed calling webhook \"{webhook}\": failed to call webhook: Post \"https://127.0.0.1:1/?timeout=1s\": \
+                 dial tcp 127.0.0.1:1: connect: connection refused"
             )),
             Answer::Throttled { retry_after } => Status::too_many_requests(*retry_after),
             Answer::InternalError { message } => Status::internal(message),

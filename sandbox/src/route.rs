@@ -40,7 +40,7 @@ pub enum Route {
 }
 
 /// Objects that a path means.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Target {
     /// The group; empty for the core group.
     pub group: String,

@@ -22,11 +22,16 @@ fn lines(cluster: &Cluster) -> Vec<String> {
 
 #[test]
 fn each_answer_is_as_the_real_server_words_it() {
-    let cases: [(Answer, u16, &str); 8] = [
+    let cases: [(Answer, u16, &str); 9] = [
         (
             Answer::DeniedByWebhook { webhook: "policy.example.com".into(), message: "no".into() },
             400,
             "admission webhook \"policy.example.com\" denied the request: no",
+        ),
+        (
+            Answer::DeniedByPolicy { policy: "p".into(), message: "no".into() },
+            403,
+            "configmaps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: no",
         ),
         (
             Answer::Forbidden { user: "u".into() },
@@ -41,7 +46,7 @@ fn each_answer_is_as_the_real_server_words_it() {
         (
             Answer::WebhookUnreachable { webhook: "w".into() },
             500,
-            "Internal error occurred: failed calling webhook \"w\": failed to call webhook: context deadline exceeded",
+            "Internal error occurred: failed calling webhook \"w\": failed to call webhook: Post \"https://127.0.0.1:1/?timeout=1s\": dial tcp 127.0.0.1:1: connect: connection refused",
         ),
         (Answer::Throttled { retry_after: 3 }, 429, "too many requests, please try again later"),
         (Answer::InternalError { message: "broken".into() }, 500, "Internal error occurred: broken"),

@@ -31,10 +31,12 @@ pub struct Connection {
 }
 
 /// What is told about one request that was answered, or failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestFact {
     /// `apply`, `get`, `list`, `watch`, `create`, `update`, `delete`, `discover`.
     pub verb: &'static str,
+    /// What was asked: path and query.
+    pub uri: http::Uri,
     /// HTTP status; 0 where no answer came.
     pub code: u16,
     /// Until the head of the answer.
@@ -134,13 +136,14 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // kube marks the requests of its own API the same way.
         let verb = request.extensions().get::<&'static str>().copied().unwrap_or("other");
+        let uri = request.uri().clone();
         let on_request = Arc::clone(&self.on_request);
         let begun = Instant::now();
         let exchange = self.inner.call(request);
         Box::pin(async move {
             let result = exchange.await;
             let code = result.as_ref().map_or(0, |response| response.status().as_u16());
-            on_request(RequestFact { verb, code, duration: begun.elapsed() });
+            on_request(RequestFact { verb, uri, code, duration: begun.elapsed() });
             result
         })
     }

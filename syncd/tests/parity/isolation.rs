@@ -1,0 +1,97 @@
+//! A service fails alone: what is wrong with some is not felt by the others.
+
+use serde_json::json;
+use syncd::cycle::Mode;
+use syncd::report::{Report, ServiceState};
+
+use crate::world::{Behaviour, Service, World, service};
+
+const SERVICES: usize = 50;
+const INVALID: usize = 7;
+const HOOKED: usize = 13;
+const TERMINATING: usize = 23;
+const NEVER_READY: usize = 31;
+const BAD: [usize; 4] = [INVALID, HOOKED, TERMINATING, NEVER_READY];
+
+fn name(number: usize) -> String {
+    format!("s{number:02}")
+}
+
+/// A service of a configuration and a workload, in the scenario's namespace or in another one; or one with something wrong.
+fn member(world: &World, number: usize, with_faults: bool) -> Service {
+    let name = name(number);
+    let behaviour = if with_faults && number == NEVER_READY { Behaviour::NeverReady } else { Behaviour::Run };
+    let mut objects = vec![world.config_map(&name, "1"), world.deployment(&name, behaviour, "a:1")];
+    if with_faults && number == INVALID {
+        objects.push(world.ingress(&name, "no host/at all"));
+    }
+    let elsewhere = match number {
+        HOOKED => Some("hooked"),
+        TERMINATING => Some("terminating"),
+        _ => None,
+    };
+    if let Some(elsewhere) = elsewhere.filter(|_| with_faults) {
+        objects
+            .iter_mut()
+            .for_each(|object| object["metadata"]["namespace"] = json!(format!("{}-{elsewhere}", world.name)));
+    }
+    service(&name, &objects).sync(|sync| sync.timeout_seconds = 5)
+}
+
+/// How long the slowest of the good ones took.
+fn slowest(report: &Report) -> f64 {
+    let good = report.services.values().filter(|service| service.state == ServiceState::Synced);
+    good.map(|service| service.seconds).fold(0.0, f64::max)
+}
+
+pub async fn four_bad_services_of_fifty(world: &mut World) {
+    world.settings.concurrency = 32;
+    for space in ["hooked", "terminating"] {
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("{}-{space}", world.name)}});
+        world.plane.apply("somebody", &namespace).await;
+    }
+    world.title("the 46 good ones alone");
+    let good: Vec<Service> =
+        (0..SERVICES).filter(|number| !BAD.contains(number)).map(|number| member(world, number, false)).collect();
+    world.commit(&good);
+    let alone = world.quiet_cycle(Mode::Auto).await;
+    assert_eq!(alone.services.values().filter(|service| service.state == ServiceState::Synced).count(), 46);
+    world.title("they leave");
+    world.settings.fuse.objects = 100;
+    world.commit(&[]);
+    world.quiet_cycle(Mode::Auto).await;
+
+    world.title(
+        "all fifty: one invalid, one with a webhook that fails, one in a namespace on its way out, one never ready",
+    );
+    let within = |world: &World, space: &str, name: &str| {
+        let mut id = world.id("", "ConfigMap", name);
+        id.namespace = format!("{}-{space}", world.name);
+        id
+    };
+    let hooked = within(world, "hooked", &name(HOOKED));
+    world.plane.break_webhook("policy.example.org", &hooked.namespace, &hooked).await;
+    let mut held = world.config_map("held", "1");
+    held["metadata"]["namespace"] = json!(format!("{}-terminating", world.name));
+    held["metadata"]["finalizers"] = json!(["example.org/hold"]);
+    world.plane.create("somebody", &held).await;
+    let mut space = world.id("", "Namespace", &format!("{}-terminating", world.name));
+    space.namespace.clear();
+    world.plane.delete(&space).await;
+    let all: Vec<Service> = (0..SERVICES).map(|number| member(world, number, true)).collect();
+    world.commit(&all);
+    let mut report = world.quiet_cycle(Mode::Auto).await;
+
+    let (alone, beside) = (slowest(&alone), slowest(&report));
+    println!("the slowest of 46: {alone:.2} s alone, {beside:.2} s beside four bad ones ({})", world.plane.name());
+    let stuck = report.services[&name(NEVER_READY)].seconds;
+    assert!(beside < stuck, "nobody waits for the one that is never ready: {beside} s, {stuck} s");
+    report.services.retain(|_, service| service.state != ServiceState::Synced);
+    world.transcript.line(&format!("synced: {}", SERVICES - report.services.len()));
+    world.transcript.report(&report);
+    world
+        .plane
+        .patch("somebody", &within(world, "terminating", "held"), &json!({"metadata": {"finalizers": null}}))
+        .await;
+}
