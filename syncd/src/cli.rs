@@ -25,7 +25,7 @@ use crate::daemon::{self, Pace, Reconciler, failed_report};
 use crate::election::{Election, Fence};
 use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError, SshAccess};
 use crate::http::{self, Face};
-use crate::kube::{ConnectError, Connection, KubeCluster, OnRequest, Timeouts};
+use crate::kube::{ConnectError, Connection, KubeCluster, OnTraffic, Timeouts, Traffic};
 use crate::leader::{self, Leadership, Surroundings};
 use crate::logs::{self, Logged};
 use crate::metrics::{CountedRepo, Metrics};
@@ -697,8 +697,13 @@ async fn reconciler(
     })?;
     let connection = Connection { kubeconfig: common.kubeconfig.clone(), context: common.context.clone() };
     let told = Arc::clone(&metrics);
-    let on_request: OnRequest = Arc::new(move |fact| told.request(fact.verb, fact.code, fact.duration));
-    let cluster = KubeCluster::connect(&connection, &common.namespace, Timeouts::default(), on_request).await?;
+    let on_traffic: OnTraffic = Arc::new(move |traffic| match traffic {
+        Traffic::Begun => told.in_flight(1.0),
+        Traffic::Ended => told.in_flight(-1.0),
+        Traffic::Answered(fact) => told.request(fact.verb, fact.code, fact.duration),
+        Traffic::WatchRestarted => told.watch_restarted(),
+    });
+    let cluster = KubeCluster::connect(&connection, &common.namespace, Timeouts::default(), on_traffic).await?;
     let cluster = cluster.fenced(fence);
     let settings = Settings {
         rules: rules(common.readiness_rules.as_deref())?,
@@ -736,7 +741,7 @@ fn exit_of(report: &Report, interrupted: bool) -> Exit {
         .any(|service| matches!(service.state, ServiceState::Failed | ServiceState::RolledBack | ServiceState::Blocked))
     {
         Exit::Failed
-    } else if failed_at(&[Stage::Source, Stage::Revision, Stage::Index]) {
+    } else if failed_at(&[Stage::Source, Stage::Revision, Stage::History, Stage::Index]) {
         Exit::Source
     } else if interrupted || report.result == CycleResult::Superseded {
         Exit::Interrupted

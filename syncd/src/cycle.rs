@@ -233,9 +233,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     fn keep_source(&mut self, error: &SourceError, in_force: Option<&Revision>) {
         let stage = match error {
             SourceError::Repo(_) => Stage::Source,
-            SourceError::Unverified { .. } | SourceError::Rewritten { .. } | SourceError::Unproven { .. } => {
-                Stage::Revision
-            }
+            SourceError::Unverified { .. } => Stage::Revision,
+            SourceError::Rewritten { .. } | SourceError::Unproven { .. } => Stage::History,
             SourceError::NoIndex { .. } | SourceError::IndexTooLarge { .. } | SourceError::Index { .. } => Stage::Index,
         };
         let kept = match in_force {

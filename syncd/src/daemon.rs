@@ -116,7 +116,8 @@ pub async fn run<W: Work, T: Tip>(
         let (report, moved) =
             one_cycle(work, &Asked { tip, last: &asked }, pace, listener, (id, mode), &mut stop).await;
         // A revision that is refused was read: its mending is a commit like any other, and not to be noticed late.
-        let blind = report.errors.iter().any(|error| !matches!(error.stage, Stage::Revision | Stage::Index));
+        let is_refusal = |stage: Stage| matches!(stage, Stage::Revision | Stage::History | Stage::Index);
+        let blind = report.errors.iter().any(|error| !is_refusal(error.stage));
         failures = match (blind, mode) {
             (_, Mode::Repair) => failures,
             (true, _) => failures.saturating_add(1),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::daemon::Listener;
 use crate::leader::Leadership;
-use crate::metrics::Metrics;
+use crate::metrics::{Form, Metrics};
 use crate::report::{Event, Observer, Report, Stage};
 use crate::summary;
 
@@ -129,8 +129,10 @@ pub async fn serve(listener: TcpListener, face: Arc<Face>) -> std::io::Result<()
     axum::serve(listener, router(face)).await
 }
 
-async fn metrics(State(face): State<Arc<Face>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], face.metrics.text()).into_response()
+async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let form = Form::accepted(&accept.collect::<Vec<_>>().join(","));
+    ([(header::CONTENT_TYPE, form.content_type())], face.metrics.text(form)).into_response()
 }
 
 async fn healthz(State(face): State<Arc<Face>>) -> Response {

@@ -90,6 +90,7 @@ impl Observer for Logged {
                 tracing::info!(%plan, trigger, services, applies, deletes, withheld, "planned");
             }
             Event::ServiceStarted { service } => tracing::debug!(service, "the service began"),
+            Event::ServiceApplied { service } => tracing::debug!(service, "the service is applied"),
             Event::Object { service, object } => {
                 let (outcome, reason) = (object.outcome.as_str(), object.reason.as_str());
                 let id = &object.object;

@@ -67,6 +67,7 @@ impl<W: Write + Send> Observer for Progress<W> {
             // The report's own text says it with what to do about it.
             Event::Held(_) | Event::Drift { .. } => return,
             Event::Revision { .. } | Event::Planned { .. } | Event::Object { .. } => return,
+            Event::ServiceApplied { .. } => return,
         };
         // Whoever closed our output wants no more of it.
         let _ = shown.write(self.form, &lines);

@@ -416,8 +416,10 @@ pub struct CycleError {
 pub enum Stage {
     /// The repository could not be asked or fetched. The last good revision stays in force.
     Source,
-    /// The revision is not to be followed: nobody who may vouches for it, or the history was rewritten. The last good one stays in force.
+    /// The revision is not to be followed: nobody who may vouches for it. The last good one stays in force.
     Revision,
+    /// The revision does not descend from the one in force, or that cannot be proved. The last good one stays in force.
+    History,
     /// The index could not be followed. The last good revision stays in force.
     Index,
     /// The state could not be read or written.
@@ -430,13 +432,15 @@ pub enum Stage {
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Stage; 6] = [Stage::Source, Stage::Revision, Stage::Index, Stage::State, Stage::Live, Stage::Plan];
+    pub const ALL: [Stage; 7] =
+        [Stage::Source, Stage::Revision, Stage::History, Stage::Index, Stage::State, Stage::Live, Stage::Plan];
 
     /// Returns the word used in reports, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Stage::Source => "source",
             Stage::Revision => "revision",
+            Stage::History => "history",
             Stage::Index => "index",
             Stage::State => "state",
             Stage::Live => "live",
@@ -481,6 +485,11 @@ pub enum Event {
         service: String,
         /// What happened to which object.
         object: ObjectReport,
+    },
+    /// All objects of a service are applied; what is left is that they become ready, and deletions.
+    ServiceApplied {
+        /// The service.
+        service: String,
     },
     /// A service waits; told again when what it waits for changes.
     Waiting {

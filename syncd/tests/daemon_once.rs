@@ -165,8 +165,8 @@ async fn a_source_that_cannot_be_followed_is_held_with_its_reason_and_the_last_g
     world.repository.git(&["reset", "--quiet", "--hard", &good]);
     world.repository.git(&["commit", "--quiet", "--amend", "--message", "rewritten"]);
     let rewritten = change(&world, "3");
-    held(&world, &[], "revision", &format!("revision {rewritten} does not descend from {good}")).await;
-    held(&world, &["--accept-revision", &unsigned], "revision", "does not descend").await;
+    held(&world, &[], "history", &format!("revision {rewritten} does not descend from {good}")).await;
+    held(&world, &["--accept-revision", &unsigned], "history", "does not descend").await;
 
     let git = world.repository.path().join(".git");
     let away = world.repository.path().join("away");

@@ -5,112 +5,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod git_repository;
+mod running_daemon;
 
-use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::sync::Arc;
 
-use manifest::index::{Entry, Sync};
-use manifest::{Hash, Index, ObjectRef, yaml};
+use manifest::ObjectRef;
 use serde_json::{Value, json};
 use syncd::cluster::{Apply, Cluster, Leases};
 use syncd::kube::{Connection, KubeCluster, Timeouts};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::Command;
 
 use git_repository::Repository;
-
-fn commit(repository: &Repository, value: &str) -> String {
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"key": value}});
-    let text = yaml::write_documents([&object]);
-    let entry = Entry {
-        chart: "none".to_owned(),
-        content: Hash::of(text.as_bytes()),
-        inputs: Hash::of(text.as_bytes()),
-        objects: 1,
-        sync: Sync::default(),
-        version: value.to_owned(),
-    };
-    let index = Index { environment: "staging".to_owned(), services: BTreeMap::from([("app1".to_owned(), entry)]) };
-    let files = [(Index::path("staging"), index.to_json()), (Index::resources_path("staging", "app1"), text)];
-    let files = files.each_ref().map(|(path, text)| (path.as_str(), text.as_str()));
-    repository.commit(value, &files)
-}
-
-struct Daemon {
-    child: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    address: String,
-    client: reqwest::Client,
-}
-
-impl Daemon {
-    async fn start(repository: &Repository, kubeconfig: &str) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("SYNCD_ENVIRONMENT", "staging")
-            .env("SYNCD_REPOSITORY", repository.url())
-            .env("SYNCD_KUBECONFIG", kubeconfig);
-        command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
-        command.env("SYNCD_LEASE_DURATION", LEASE);
-        let mut child = command.arg("run").kill_on_drop(true).stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut daemon = Daemon { child, log, address: String::new(), client: reqwest::Client::new() };
-        let started = daemon.line(|line| line["message"] == "syncd started").await;
-        daemon.address = started["listen"].as_str().unwrap().to_owned();
-        daemon
-    }
-
-    /// Reads the log until a line that fits.
-    async fn line(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
-        let mut seen = Vec::new();
-        while let Some(line) = self.log.next_line().await.unwrap() {
-            let value: Value = serde_json::from_str(&line).expect("each line is one JSON object");
-            if fits(&value) {
-                return value;
-            }
-            seen.push(line);
-        }
-        panic!("the log ended:\n{}", seen.join("\n"));
-    }
-
-    async fn signal(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.child.id().unwrap());
-        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
-    }
-
-    async fn synced(&mut self) {
-        self.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
-    }
-
-    async fn says(&mut self, message: &str) {
-        self.line(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).await;
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let response = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
-    }
-
-    /// Asks a page until its text fits.
-    async fn page(&self, path: &str, fits: impl Fn(&str) -> bool) -> String {
-        for _ in 0..PAGE_TRIES_MAX {
-            let (_, text) = self.get(path).await;
-            if fits(&text) {
-                return text;
-            }
-        }
-        panic!("{path} never showed what it should");
-    }
-}
-
-/// Shorter than in production, and long enough for a machine that is busy with other tests.
-const LEASE: &str = "5s";
-
-/// A poll comes every 20 ms, and an answer takes longer than a hundredth of that.
-const PAGE_TRIES_MAX: usize = 100_000;
+use running_daemon::{Daemon, commit};
 
 /// Adds up the counters of a name with a label.
 fn sum(text: &str, name: &str, label: (&str, &str)) -> f64 {
@@ -158,7 +64,7 @@ async fn it_starts_syncs_follows_rests_and_stops() {
     assert!(error.contains("there is no status at http://127.0.0.1:1"), "{error}");
 
     // Polls that find nothing new ask nothing of the cluster.
-    let polls = |text: &str| sum(text, "syncd_source_polls_total", ("result", "ok"));
+    let polls = |text: &str| sum(text, "syncd_source_poll_total", ("result", "ok"));
     let now = polls(&daemon.get("/metrics").await.1);
     daemon.page("/metrics", |text| polls(text) > now + 1.0).await;
     sandbox.take_requests();
@@ -172,9 +78,9 @@ async fn it_starts_syncs_follows_rests_and_stops() {
     daemon.line(|line| line["message"] == "a new revision came" && line["revision"] == json!(second)).await;
     daemon.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
     assert_eq!(data(), Some(json!("two")));
-    let metrics = daemon.page("/metrics", |text| text.contains(&second)).await;
-    assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "created")), 1.0);
-    assert_eq!(sum(&metrics, "syncd_applied_objects_total", ("result", "configured")), 1.0);
+    let metrics = daemon.page("/metrics", |text| sum(text, "syncd_cycles_total", ("trigger", "changed")) == 1.0).await;
+    assert_eq!(sum(&metrics, "syncd_apply_total", ("result", "created")), 1.0);
+    assert_eq!(sum(&metrics, "syncd_apply_total", ("result", "configured")), 1.0);
 
     daemon.signal("TERM").await;
     daemon.line(|line| line["message"] == "syncd stopped").await;

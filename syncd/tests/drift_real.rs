@@ -23,7 +23,7 @@ use syncd::cluster::{Apply, Cluster};
 use syncd::config::Settings;
 use syncd::cycle::Clock;
 use syncd::daemon::{self, Listener, Pace, Reconciler};
-use syncd::kube::{Connection, KubeCluster, Timeouts};
+use syncd::kube::{Connection, KubeCluster, Timeouts, Traffic};
 use syncd::report::{DriftAction, Event, Observer, Report};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -159,7 +159,11 @@ async fn what_kubectl_changes_is_taken_back_and_what_an_autoscaler_changes_is_no
     let connection = Connection { kubeconfig: Some(kubeconfig.clone()), context: None };
     let requests: Arc<Mutex<Vec<&'static str>>> = Arc::default();
     let noted = Arc::clone(&requests);
-    let note = Arc::new(move |fact: syncd::kube::RequestFact| noted.lock().unwrap().push(fact.verb));
+    let note = Arc::new(move |traffic: Traffic| {
+        if let Traffic::Answered(fact) = traffic {
+            noted.lock().unwrap().push(fact.verb);
+        }
+    });
     let theirs = KubeCluster::connect(&connection, HOME, Timeouts::default(), Arc::new(|_| {})).await.unwrap();
     let ours = KubeCluster::connect(&connection, HOME, Timeouts::default(), note).await.unwrap();
     let somebody = Somebody { kubeconfig, kube: Arc::new(theirs) };

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use syncd::cluster::{
     Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Observed, StateObject, WatchEvent,
 };
-use syncd::kube::{Connection, KubeCluster, RequestFact, Timeouts};
+use syncd::kube::{Connection, KubeCluster, RequestFact, Timeouts, Traffic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One request as it was sent.
@@ -622,11 +622,11 @@ async fn a_connection_lost_after_sending_leaves_a_write_in_doubt_and_a_refused_o
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let file = kubeconfig(&format!("http://{}", listener.local_addr().unwrap()));
     let server = tokio::spawn(serve_discovery_only(listener));
-    let facts: Arc<Mutex<Vec<RequestFact>>> = Arc::default();
+    let facts: Arc<Mutex<Vec<Traffic>>> = Arc::default();
     let told = Arc::clone(&facts);
-    let on_request = Arc::new(move |fact| told.lock().unwrap().push(fact));
+    let on_traffic = Arc::new(move |fact| told.lock().unwrap().push(fact));
     let connection = Connection { kubeconfig: Some(file.path().to_owned()), context: None };
-    let cluster = KubeCluster::connect(&connection, "syncd", Timeouts::default(), on_request).await.unwrap();
+    let cluster = KubeCluster::connect(&connection, "syncd", Timeouts::default(), on_traffic).await.unwrap();
 
     assert_eq!(class(cluster.apply(config_map()).await), ErrorClass::Ambiguous);
     assert_eq!(class(cluster.get(&config_map().id).await), ErrorClass::Transient);
@@ -635,7 +635,14 @@ async fn a_connection_lost_after_sending_leaves_a_write_in_doubt_and_a_refused_o
     let refused = cluster.apply(config_map()).await.unwrap_err();
     assert_eq!(refused.class, ErrorClass::Transient, "{refused}");
 
-    let facts: Vec<(&str, u16)> = facts.lock().unwrap().iter().map(|fact| (fact.verb, fact.code)).collect();
+    let facts = facts.lock().unwrap();
+    let count = |traffic: Traffic| facts.iter().filter(|fact| **fact == traffic).count();
+    assert_eq!((count(Traffic::Begun), count(Traffic::Ended)), (5, 5));
+    let answered = |traffic: &Traffic| match traffic {
+        Traffic::Answered(RequestFact { verb, code, .. }) => Some((*verb, *code)),
+        Traffic::Begun | Traffic::Ended | Traffic::WatchRestarted => None,
+    };
+    let facts: Vec<(&str, u16)> = facts.iter().filter_map(answered).collect();
     assert_eq!(facts, [("discover", 200), ("discover", 200), ("apply", 0), ("get", 0), ("apply", 0)]);
 }
 

@@ -15,8 +15,8 @@ use syncd::cycle::{Mode, Request};
 use syncd::daemon::{self, Listener as _, Pace, Reconciler};
 use syncd::git::{GitLimits, GitRepo, GitSettings, Signers};
 use syncd::http::{self, Face};
-use syncd::kube::{Connection, KubeCluster, OnRequest, Timeouts};
-use syncd::metrics::{CountedRepo, Metrics};
+use syncd::kube::{Connection, KubeCluster, OnTraffic, Timeouts, Traffic};
+use syncd::metrics::{CountedRepo, Form, Metrics};
 use syncd::report::{Event, Observer, Outcome, Report, ServiceState};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -27,10 +27,10 @@ use crate::repository::Repository;
 
 /// Metrics that the demo shows; all others are at the address.
 const SHOWN: [&str; 5] = [
-    "syncd_revision_info",
+    "syncd_index_commit_timestamp_seconds",
     "syncd_service_state",
-    "syncd_applied_objects_total",
-    "syncd_pruned_objects_total",
+    "syncd_apply_total",
+    "syncd_prune_total",
     "syncd_cycles_total",
 ];
 
@@ -65,9 +65,13 @@ impl Environment {
             limits: GitLimits::default(),
         })?;
         let told = Arc::clone(&metrics);
-        let on_request: OnRequest = Arc::new(move |fact| told.request(fact.verb, fact.code, fact.duration));
+        let on_traffic: OnTraffic = Arc::new(move |traffic| {
+            if let Traffic::Answered(fact) = traffic {
+                told.request(fact.verb, fact.code, fact.duration);
+            }
+        });
         let connection = Connection { kubeconfig: Some(kubeconfig.to_owned()), context: None };
-        let cluster = KubeCluster::connect(&connection, STATE_NAMESPACE, Timeouts::default(), on_request).await?;
+        let cluster = KubeCluster::connect(&connection, STATE_NAMESPACE, Timeouts::default(), on_traffic).await?;
         let observer: Arc<dyn Observer> = Arc::new(Progress { name, verbose, face: Arc::clone(&face) });
         let repo = CountedRepo::new(repo, Arc::clone(&metrics));
         let reconciler = Reconciler::new(repo, cluster, Settings::new(name, STATE_NAMESPACE), clock, observer);
@@ -92,7 +96,7 @@ impl Environment {
     /// Prints the metrics that tell how it stands, without those that are zero.
     pub fn print_metrics(&self) {
         println!("\nmetrics of {}, from http://{}/metrics", self.name, self.address);
-        let text = self.metrics.text();
+        let text = self.metrics.text(Form::Classic);
         let shown =
             text.lines().filter(|line| SHOWN.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0"));
         for line in shown {
@@ -156,7 +160,10 @@ impl Observer for Progress {
             }
             Event::Drift { service, object, what, .. } => println!("  {name:<10}  {service}: {object}: {what}"),
             Event::Failed(error) => println!("  {name:<10}  {}", error.message),
-            Event::Revision { .. } | Event::Planned { .. } | Event::ServiceStarted { .. } => {}
+            Event::Revision { .. }
+            | Event::Planned { .. }
+            | Event::ServiceStarted { .. }
+            | Event::ServiceApplied { .. } => {}
         }
     }
 }

@@ -130,7 +130,7 @@ fn result(memory: &Memory, walk: &Walk, services: &BTreeMap<String, ServiceRepor
         ServiceState::RolledBack | ServiceState::Blocked | ServiceState::Failed => CycleResult::Failed,
     };
     let of_stage = |stage: Stage| match stage {
-        Stage::Source | Stage::Revision | Stage::Index => CycleResult::Held,
+        Stage::Source | Stage::Revision | Stage::History | Stage::Index => CycleResult::Held,
         Stage::State | Stage::Live | Stage::Plan => CycleResult::Failed,
     };
     let acted = if walk.executed { CycleResult::Synced } else { CycleResult::Unchanged };

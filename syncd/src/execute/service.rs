@@ -156,6 +156,7 @@ impl<C: Cluster> Walk<'_, C> {
         for stage in stages {
             self.apply(stage).await?;
         }
+        self.run.context.tell(&Event::ServiceApplied { service: name.clone() });
         let ready = self.wait_ready(&self.plan.wait).await;
         if ready.is_ok() || self.unready && self.on_failure() == OnFailure::Continue {
             self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));

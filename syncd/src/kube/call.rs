@@ -10,6 +10,7 @@ use ::kube::Client;
 use ::kube::client::Body;
 use http::header::RETRY_AFTER;
 
+use super::connect::OnTraffic;
 use super::error::{self, Subject};
 use crate::cluster::ClusterError;
 use crate::election::Fence;
@@ -53,11 +54,12 @@ pub(super) struct Caller {
     client: Client,
     timeouts: Timeouts,
     fence: Fence,
+    on_traffic: OnTraffic,
 }
 
 impl Caller {
-    pub fn new(client: Client, timeouts: Timeouts) -> Self {
-        Caller { client, timeouts, fence: Fence::none() }
+    pub fn new(client: Client, timeouts: Timeouts, on_traffic: OnTraffic) -> Self {
+        Caller { client, timeouts, fence: Fence::none(), on_traffic }
     }
 
     /// Returns one that changes something only while the fence is open.
@@ -67,6 +69,11 @@ impl Caller {
 
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Returns who is told of what is not a request of this one.
+    pub fn on_traffic(&self) -> &OnTraffic {
+        &self.on_traffic
     }
 
     /// Sends one request. `verb` is its name in metrics.

@@ -43,8 +43,21 @@ pub struct RequestFact {
     pub duration: Duration,
 }
 
+/// What goes over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Traffic {
+    /// A request was sent.
+    Begun,
+    /// The head of its answer is there, or it was given up.
+    Ended,
+    /// It was answered, or failed.
+    Answered(RequestFact),
+    /// A watch broke, or had to begin anew.
+    WatchRestarted,
+}
+
 /// Is told about every request.
-pub type OnRequest = Arc<dyn Fn(RequestFact) + Send + Sync>;
+pub type OnTraffic = Arc<dyn Fn(Traffic) + Send + Sync>;
 
 /// Why there is no client. Nothing was sent to an API server.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +86,7 @@ pub enum ConnectError {
 pub(super) async fn client(
     connection: &Connection,
     timeouts: Timeouts,
-    on_request: OnRequest,
+    on_traffic: OnTraffic,
 ) -> Result<Client, ConnectError> {
     // Without a provider TLS panics; one that is there already stays.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -85,7 +98,7 @@ pub(super) async fn client(
     // Repeats are ours (see `call`): kube's would hide up to 15 of them, up to 1000 s apart.
     config.default_retry = false;
     let builder = ClientBuilder::try_from(config).map_err(ConnectError::Client)?;
-    Ok(builder.with_layer(&TellLayer { on_request }).build())
+    Ok(builder.with_layer(&TellLayer { on_traffic }).build())
 }
 
 async fn config(connection: &Connection) -> Result<Config, ConnectError> {
@@ -103,21 +116,21 @@ async fn config(connection: &Connection) -> Result<Config, ConnectError> {
 
 #[derive(Clone)]
 struct TellLayer {
-    on_request: OnRequest,
+    on_traffic: OnTraffic,
 }
 
 impl<S> Layer<S> for TellLayer {
     type Service = Told<S>;
 
     fn layer(&self, inner: S) -> Told<S> {
-        Told { inner, on_request: Arc::clone(&self.on_request) }
+        Told { inner, on_traffic: Arc::clone(&self.on_traffic) }
     }
 }
 
-/// A service whose requests are told to [`OnRequest`].
+/// A service whose requests are told to [`OnTraffic`].
 struct Told<S> {
     inner: S,
-    on_request: OnRequest,
+    on_traffic: OnTraffic,
 }
 
 impl<S, B> Service<Request<Body>> for Told<S>
@@ -137,14 +150,30 @@ where
         // kube marks the requests of its own API the same way.
         let verb = request.extensions().get::<&'static str>().copied().unwrap_or("other");
         let uri = request.uri().clone();
-        let on_request = Arc::clone(&self.on_request);
+        let flight = Flight::begin(&self.on_traffic);
         let begun = Instant::now();
         let exchange = self.inner.call(request);
         Box::pin(async move {
             let result = exchange.await;
             let code = result.as_ref().map_or(0, |response| response.status().as_u16());
-            on_request(RequestFact { verb, uri, code, duration: begun.elapsed() });
+            (flight.0)(Traffic::Answered(RequestFact { verb, uri, code, duration: begun.elapsed() }));
             result
         })
+    }
+}
+
+/// A request under way; ends when it is dropped, whoever drops it.
+struct Flight(OnTraffic);
+
+impl Flight {
+    fn begin(on_traffic: &OnTraffic) -> Flight {
+        on_traffic(Traffic::Begun);
+        Flight(Arc::clone(on_traffic))
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        (self.0)(Traffic::Ended);
     }
 }

@@ -19,6 +19,7 @@ mod state;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ::kube::Client;
 use ::kube::api::{DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -29,7 +30,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub use self::call::Timeouts;
-pub use self::connect::{ConnectError, Connection, OnRequest, RequestFact};
+pub use self::connect::{ConnectError, Connection, OnTraffic, RequestFact, Traffic};
 
 use self::call::{Caller, Reply};
 use self::discovery::{Catalogue, Lookup, Served};
@@ -68,15 +69,19 @@ impl KubeCluster {
         connection: &Connection,
         namespace: &str,
         timeouts: Timeouts,
-        on_request: OnRequest,
+        on_traffic: OnTraffic,
     ) -> Result<Self, ConnectError> {
-        let client = connect::client(connection, timeouts, on_request).await?;
-        Ok(KubeCluster::new(client, namespace, timeouts))
+        let client = connect::client(connection, timeouts, Arc::clone(&on_traffic)).await?;
+        Ok(KubeCluster::told(client, namespace, timeouts, on_traffic))
     }
 
     /// Uses a client that is there already.
     pub fn new(client: Client, namespace: &str, timeouts: Timeouts) -> Self {
-        let caller = Caller::new(client, timeouts);
+        KubeCluster::told(client, namespace, timeouts, Arc::new(|_| {}))
+    }
+
+    fn told(client: Client, namespace: &str, timeouts: Timeouts, on_traffic: OnTraffic) -> Self {
+        let caller = Caller::new(client, timeouts, on_traffic);
         let state = StateStore::new(caller.clone(), namespace.to_owned());
         let leases = LeaseStore::new(caller.clone(), namespace.to_owned());
         KubeCluster { caller, catalogue: Catalogue::default(), state, leases }

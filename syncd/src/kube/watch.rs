@@ -5,6 +5,7 @@
 //! (a missing permission) are told, and the watch goes on trying. Invariant: the stream never ends.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use ::kube::api::{ApiResource, DynamicObject};
 use ::kube::core::{DynamicResourceScope, PartialObjectMeta};
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::call::Caller;
+use super::connect::Traffic;
 use super::discovery::Served;
 use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
@@ -74,7 +76,35 @@ pub(super) fn watch<K: Told>(
         config = config.fields(which.fields);
     }
     let events = watcher::watcher(api, config).default_backoff();
+    let on_traffic = Arc::clone(caller.on_traffic());
+    let mut course = Course::default();
+    let events = events.inspect(move |event| {
+        if course.restarts(event) {
+            on_traffic(Traffic::WatchRestarted);
+        }
+    });
     events.filter_map(move |event| futures::future::ready(told(event, &served))).boxed()
+}
+
+/// How a watch has gone so far.
+#[derive(Default)]
+struct Course {
+    begun: bool,
+    broke: bool,
+}
+
+impl Course {
+    /// Tells whether a watch breaks here or begins anew; once where it does both.
+    fn restarts<K>(&mut self, event: &Result<Event<K>, watcher::Error>) -> bool {
+        match event {
+            Ok(Event::Init) => std::mem::replace(&mut self.begun, true) && !std::mem::take(&mut self.broke),
+            Ok(Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) | Event::InitDone) => {
+                self.broke = false;
+                false
+            }
+            Err(_) => !std::mem::replace(&mut self.broke, true),
+        }
+    }
 }
 
 fn told<K: Told>(event: Result<Event<K>, watcher::Error>, served: &Served) -> Option<Result<WatchEvent, ClusterError>> {

@@ -253,7 +253,7 @@ async fn a_rewritten_history_is_held_until_its_revision_is_accepted_by_name() {
             let report = world.cycle().await;
             assert_eq!((report.result, report.revision.as_ref()), (CycleResult::Held, Some(&first)));
             let [error] = &report.errors[..] else { panic!("{:?}", report.errors) };
-            assert_eq!(error.stage, Stage::Revision);
+            assert_eq!(error.stage, Stage::History);
             assert!(error.message.contains(why) && error.message.contains(&format!("syncd approve {second}")));
             assert!(error.message.contains(&second.0) && error.message.contains(&first.0), "{}", error.message);
             assert_eq!(world.repo.take_asked(), [(second.clone(), first.clone())]);

@@ -390,6 +390,7 @@ async fn what_happens_is_told_while_it_happens() {
         Event::Planned { applies, deletes, .. } => format!("planned {applies} {deletes}"),
         Event::ServiceStarted { service } => format!("started {service}"),
         Event::Object { object, .. } => format!("{} {}", object.outcome.as_str(), object.object),
+        Event::ServiceApplied { service } => format!("applied {service}"),
         Event::Waiting { waiting_for, .. } => format!("waiting for {}", waiting_for[0].object),
         Event::ServiceFinished { report, .. } => report.state.as_str().to_owned(),
         Event::Held(held) => format!("held: {} deletions", held.deletions),
@@ -403,6 +404,7 @@ async fn what_happens_is_told_while_it_happens() {
         "planned 1 0",
         "started app1",
         "created Deployment.apps n/a",
+        "applied app1",
         "waiting for Deployment.apps n/a",
         "synced",
     ];

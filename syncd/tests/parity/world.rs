@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use syncd::cluster::{Cluster, GroupKind};
 use syncd::config::Settings;
 use syncd::cycle::{Clock, Context, Memory, Mode, Request, run};
-use syncd::kube::{Connection, KubeCluster, OnRequest, RequestFact, Timeouts};
+use syncd::kube::{Connection, KubeCluster, OnTraffic, RequestFact, Timeouts, Traffic};
 use syncd::repo::Revision;
 use syncd::report::Report;
 use syncd::state;
@@ -78,9 +78,13 @@ pub struct Sent {
 }
 
 impl Requests {
-    pub fn listener(&self) -> OnRequest {
+    pub fn listener(&self) -> OnTraffic {
         let noted = Arc::clone(&self.0);
-        Arc::new(move |fact: RequestFact| noted.lock().unwrap().extend(Sent::new(&fact)))
+        Arc::new(move |traffic: Traffic| {
+            if let Traffic::Answered(fact) = &traffic {
+                noted.lock().unwrap().extend(Sent::new(fact));
+            }
+        })
     }
 
     pub fn take(&self) -> Vec<Sent> {
@@ -176,7 +180,7 @@ impl World {
             plane.apply("somebody", &object).await;
         }
         let requests = Requests::default();
-        let connect = async |listener: OnRequest| {
+        let connect = async |listener: OnTraffic| {
             let connection = Connection { kubeconfig: Some(plane.kubeconfig().to_owned()), context: None };
             KubeCluster::connect(&connection, &home, Timeouts::default(), listener).await.unwrap()
         };

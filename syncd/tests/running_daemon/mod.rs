@@ -1,0 +1,112 @@
+//! `syncd run` as a process: started, heard by its log, asked by its pages.
+//!
+//! Nothing is waited for by time. Invariant: a process ends with the test that started it.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use manifest::index::{Entry, Sync};
+use manifest::{Hash, Index, yaml};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+use crate::git_repository::Repository;
+
+/// Commits `app1` of the environment `staging`: one ConfigMap in the namespace `shop`.
+pub fn commit(repository: &Repository, value: &str) -> String {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"key": value}});
+    commit_text(repository, value, &yaml::write_documents([&object]))
+}
+
+/// Commits `app1` with one object, in a version.
+pub fn commit_text(repository: &Repository, version: &str, text: &str) -> String {
+    let entry = Entry {
+        chart: "none".to_owned(),
+        content: Hash::of(text.as_bytes()),
+        inputs: Hash::of(text.as_bytes()),
+        objects: 1,
+        sync: Sync::default(),
+        version: version.to_owned(),
+    };
+    let index = Index { environment: "staging".to_owned(), services: BTreeMap::from([("app1".to_owned(), entry)]) };
+    let json = index.to_json();
+    let path = Index::resources_path("staging", "app1");
+    repository.commit(version, &[(Index::path("staging").as_str(), json.as_str()), (path.as_str(), text)])
+}
+
+/// A process `syncd run` that polls every 20 ms.
+pub struct Daemon {
+    pub child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+    pub address: String,
+    client: reqwest::Client,
+}
+
+impl Daemon {
+    pub async fn start(repository: &Repository, kubeconfig: &str) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .env("SYNCD_ENVIRONMENT", "staging")
+            .env("SYNCD_REPOSITORY", repository.url())
+            .env("SYNCD_KUBECONFIG", kubeconfig);
+        command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
+        command.env("SYNCD_LEASE_DURATION", LEASE);
+        let mut child = command.arg("run").kill_on_drop(true).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut daemon = Daemon { child, log, address: String::new(), client: reqwest::Client::new() };
+        let started = daemon.line(|line| line["message"] == "syncd started").await;
+        daemon.address = started["listen"].as_str().unwrap().to_owned();
+        daemon
+    }
+
+    /// Reads the log until a line that fits.
+    pub async fn line(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Vec::new();
+        while let Some(line) = self.log.next_line().await.unwrap() {
+            let value: Value = serde_json::from_str(&line).expect("each line is one JSON object");
+            if fits(&value) {
+                return value;
+            }
+            seen.push(line);
+        }
+        panic!("the log ended:\n{}", seen.join("\n"));
+    }
+
+    pub async fn signal(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.child.id().unwrap());
+        assert!(Command::new("sh").args(["-c", &kill]).status().await.unwrap().success());
+    }
+
+    pub async fn synced(&mut self) {
+        self.line(|line| line["message"] == "the service ended" && line["state"] == "synced").await;
+    }
+
+    pub async fn says(&mut self, message: &str) {
+        self.line(|line| line["message"].as_str().is_some_and(|text| text.starts_with(message))).await;
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let response = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Asks a page until its text fits.
+    pub async fn page(&self, path: &str, fits: impl Fn(&str) -> bool) -> String {
+        for _ in 0..PAGE_TRIES_MAX {
+            let (_, text) = self.get(path).await;
+            if fits(&text) {
+                return text;
+            }
+        }
+        panic!("{path} never showed what it should");
+    }
+}
+
+/// Shorter than in production, and long enough for a machine that is busy with other tests.
+const LEASE: &str = "5s";
+
+/// A poll comes every 20 ms, and an answer takes longer than a hundredth of that.
+const PAGE_TRIES_MAX: usize = 100_000;
