@@ -55,6 +55,7 @@ enum Reason {
     WriteClusterWide,
     Around,
     Help,
+    Inside,
     State,
 }
 
@@ -76,6 +77,10 @@ impl Reason {
                 "list and watch: ReplicaSets, pods and warnings say early why a workload does not become ready"
             }
             Reason::Help => "pods/log: the end of a log that says why; events: what went wrong, read and told",
+            Reason::Inside => {
+                "list: a namespace is deleted only if nothing of others is in it, a definition only if it has no instances; \
+                 without this right it is kept"
+            }
             Reason::State => {
                 "configmaps: what is held, written by compare-and-set; events: that deletions wait for approval; leases: \
                  which of several syncds acts, by name"
@@ -156,6 +161,10 @@ struct Needs {
     cluster_wide: Resources,
     by_namespace: BTreeMap<String, Resources>,
     workloads_in: BTreeSet<String>,
+    /// Namespaces that are objects of the environment themselves.
+    namespaces: BTreeSet<String>,
+    /// What the definitions of the environment define.
+    instances: Resources,
     /// Resource of the RBAC group, verb, names it is needed for; by namespace, empty for cluster-wide.
     grants: BTreeMap<String, BTreeMap<(&'static str, &'static str), BTreeSet<String>>>,
 }
@@ -187,6 +196,12 @@ impl Needs {
             if id.group == RBAC {
                 needs.grant(manifest);
             }
+            if id.group.is_empty() && id.kind == "Namespace" {
+                needs.namespaces.insert(id.name.clone());
+            }
+        }
+        for ((group, _), plural) in defined {
+            needs.instances.entry(group).or_default().insert(plural);
         }
         needs
     }
@@ -232,6 +247,7 @@ impl Needs {
         let mut writes = rules(&self.cluster_wide, &["create", "delete", "get", "patch"]);
         writes.extend(self.granted(""));
         add("write", Reason::WriteClusterWide, writes);
+        add("inside", Reason::Inside, rules(&self.instances, &["list"]));
         // Where all workloads are in one namespace, it is enough to look there.
         if self.workloads_in.len() > 1 {
             add("around", Reason::Around, rules(&Needs::around(), &["list", "watch"]));
@@ -255,6 +271,10 @@ impl Needs {
                     &rules(&Needs::around(), &["list", "watch"]),
                 ));
             }
+        }
+        let everything = [json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["list"]})];
+        for namespace in &self.namespaces {
+            values.extend(role(subject, namespace, "inside", Reason::Inside, &everything));
         }
         let mut told: BTreeSet<&str> = self.by_namespace.keys().map(String::as_str).collect();
         if !self.cluster_wide.is_empty() {

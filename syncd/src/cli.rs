@@ -628,7 +628,7 @@ async fn approve(arguments: &Approve) -> Result<Exit, CliError> {
     };
     let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
     approval::add(&cluster, environment, approvals, held.id).await.map_err(failed)?;
-    let text = format!("approved: {} deletions of plan {}\n", held.deletions, held.id);
+    let text = format!("approved: {held}; plan {}\n", held.id);
     // Whoever closed our output wants no more of it.
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(Exit::Synced)

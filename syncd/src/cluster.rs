@@ -89,6 +89,15 @@ pub enum Deletion {
     Terminating,
 }
 
+/// One page of a list of all objects of a kind.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// Objects as `{"metadata": ...}`, without `managedFields`.
+    pub objects: Vec<(ObjectRef, Value)>,
+    /// What the next page is asked for with; absent: there is none.
+    pub next: Option<String>,
+}
+
 /// A change that a watch tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchEvent {
@@ -206,6 +215,20 @@ pub trait Cluster: Send + Sync + 'static {
         kind: &GroupKind,
         environment: &str,
     ) -> impl Future<Output = Result<Vec<(ObjectRef, Observed)>, ClusterError>> + Send;
+
+    /// Lists one page of all objects of one kind, whoever owns them, in one namespace or in all. Metadata only. `after`: [`Page::next`] of the
+    /// page before; [`ErrorClass::Transient`] with code 410: the server has forgotten the place, begin anew. A kind that is not served is
+    /// [`ErrorClass::NotServed`].
+    fn list_page(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> impl Future<Output = Result<Page, ClusterError>> + Send;
+
+    /// Asks the API anew which kinds of objects it has in namespaces, as far as they can be listed. [`ErrorClass::NotServed`]: it cannot tell
+    /// of a group.
+    fn kinds_in_namespaces(&self) -> impl Future<Output = Result<Vec<GroupKind>, ClusterError>> + Send;
 
     /// Watches all objects of one kind that carry [`LABEL_ENVIRONMENT`] = `environment`, whole objects, for ever: breaks are mended
     /// inside, and told by a new [`WatchEvent::Synchronized`].

@@ -27,7 +27,7 @@ pub struct Settings {
     pub history: History,
     /// How many deletions one revision may ask for.
     pub fuse: Fuse,
-    /// Kinds that are never deleted.
+    /// Kinds whose objects are deleted only if that was approved.
     pub protected: BTreeSet<GroupKind>,
     /// Tools whose objects are taken over without asking ([`crate::adoption::TOOLS`]).
     pub adopt: BTreeSet<String>,

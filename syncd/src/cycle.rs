@@ -424,6 +424,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.look_at_newcomers(newcomers, live).await;
             plan = plan::plan(desired, state, live, selection, &policy);
         }
+        let shells = plan.unexplored(live);
+        if !shells.is_empty() {
+            live::look_inside(self.cluster, live, &shells, self.settings).await;
+            plan = plan::plan(desired, state, live, selection, &policy);
+        }
         if let Some(held) = &plan.held
             && self.is_approved(&held.id).await
         {
@@ -482,8 +487,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     /// Says as an Event of the root that deletions are held. That it cannot be said changes nothing.
     async fn say_held(&self, held: &HeldDeletions) {
         let (name, namespace) = (state::root_name(&self.settings.environment), &self.settings.namespace);
-        let HeldDeletions { id, deletions, limit } = held;
-        let message = format!("{deletions} deletions are held, {limit} are let through unasked: syncd approve {id}");
+        let id = &held.id;
+        let message = format!("held: {held}: syncd approve {id}");
         let now = self.context.now();
         let event = json!({
             "apiVersion": "v1", "kind": "Event", "metadata": {"name": format!("{name}.{}", id.short()), "namespace": namespace},

@@ -3,6 +3,8 @@
 //! Metadata of owned objects by kind, and single objects where a decision needs more. Knows nothing of what should be there. Invariant:
 //! what was not looked at is [`Presence::Unknown`], never absent.
 
+mod inside;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
@@ -13,6 +15,8 @@ use crate::adoption::{self, Owner};
 use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed};
 use crate::config::Settings;
 use crate::state::is_state;
+
+pub use inside::{Inside, Resident, is_shell, look_inside, residents};
 
 /// Annotation on an object that keeps it from being deleted, with the value [`PRUNE_DISABLED`].
 pub const ANNOTATION_PRUNE: &str = "syncd/prune";
@@ -30,6 +34,8 @@ pub struct Seen {
     pub owner: Option<Owner>,
     /// The kind that it defines, if it is a definition ([`defined_kind`]).
     pub defines: Option<GroupKind>,
+    /// Whether it is a StatefulSet that has claims made: with it would go who looks after their data.
+    pub claims: bool,
 }
 
 /// What is known of the existence of an object.
@@ -58,6 +64,8 @@ pub struct Live {
     pub seen: BTreeMap<ObjectRef, Option<Seen>>,
     /// Objects of which it could not be read whether they exist and whose they are, with why.
     pub unread: BTreeMap<ObjectRef, String>,
+    /// What is in namespaces, and instances of definitions, that would be deleted ([`look_inside`]).
+    pub inside: BTreeMap<ObjectRef, Inside>,
     /// Objects of which somebody else changed what we applied.
     pub drifted: BTreeSet<ObjectRef>,
 }
@@ -140,7 +148,14 @@ pub async fn look_at<C: Cluster>(
 fn seen(value: &Value, environment: &str) -> Seen {
     let disabled = annotation(value, ANNOTATION_PRUNE).is_some_and(|value| value == PRUNE_DISABLED);
     let owner = adoption::owner(value, environment);
-    Seen { observed: observed(value), prune_disabled: disabled, owner, defines: defined_kind(value) }
+    let defines = defined_kind(value);
+    Seen { observed: observed(value), prune_disabled: disabled, owner, defines, claims: has_claims(value) }
+}
+
+/// Tells whether an object is a StatefulSet with claims of its own.
+fn has_claims(value: &Value) -> bool {
+    let templates = value.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
+    value.get("kind").is_some_and(|kind| kind == "StatefulSet") && templates.is_some_and(|list| !list.is_empty())
 }
 
 /// Returns the kind that a CustomResourceDefinition defines.
@@ -215,7 +230,7 @@ mod tests {
         };
         assert_eq!(
             seen(&value, "staging"),
-            Seen { observed: expected, prune_disabled: true, owner: None, defines: None }
+            Seen { observed: expected, prune_disabled: true, owner: None, defines: None, claims: false }
         );
         assert_eq!(observed(&json!({})).uid, "");
     }

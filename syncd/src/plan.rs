@@ -39,7 +39,7 @@ pub struct Policy {
     pub fuse: Fuse,
     /// Held deletions that were approved ([`HeldDeletions::id`]).
     pub approved: BTreeSet<Hash>,
-    /// Kinds that are never deleted.
+    /// Kinds whose objects are deleted only if that was approved. So are StatefulSets with claims of their own.
     pub protected: BTreeSet<GroupKind>,
     /// Tools whose objects are taken over without asking.
     pub adopt: BTreeSet<String>,
@@ -246,8 +246,11 @@ pub enum Withheld {
         /// The service.
         service: String,
     },
-    /// Objects of its kind are never deleted.
-    Protected,
+    /// Deleting it takes more along than the object itself, and waits for approval.
+    Protected {
+        /// What the approval must name.
+        approve: Hash,
+    },
     /// It belongs to `syncd` itself.
     Own,
     /// The service's settings say so (`prune: false`).
@@ -260,15 +263,24 @@ pub enum Withheld {
     UidDiffers,
     /// It could not be looked at.
     Unseen,
-    /// Other objects that are kept are in it.
+    /// Other objects are in it that are not deleted too, whoever made them.
     NamespaceInUse {
         /// How many are known.
         objects: usize,
+        /// One of them.
+        first: ObjectRef,
     },
-    /// Instances of it are kept.
+    /// There are instances of it that are not deleted too, whoever made them.
     DefinitionInUse {
         /// How many are known.
         objects: usize,
+        /// One of them.
+        first: ObjectRef,
+    },
+    /// It is not known what is in it, or which instances of it there are.
+    Unexplored {
+        /// Why it could not be read; absent: nobody looked yet.
+        reason: Option<String>,
     },
     /// Too many deletions at once: they wait for approval.
     Fuse,
@@ -286,7 +298,13 @@ impl Withheld {
     /// Tells whether the deletion is to be tried again later, because time, a fix or an approval may allow it. The others are decisions:
     /// the service is settled with the object as a left-over.
     pub fn is_pending(&self) -> bool {
-        matches!(self, Withheld::Unproven { .. } | Withheld::Unseen | Withheld::Fuse)
+        self.waits_for_approval()
+            || matches!(self, Withheld::Unproven { .. } | Withheld::Unseen | Withheld::Unexplored { .. })
+    }
+
+    /// Tells whether an approval lets it through.
+    pub fn waits_for_approval(&self) -> bool {
+        matches!(self, Withheld::Fuse | Withheld::Protected { .. })
     }
 }
 
@@ -416,7 +434,9 @@ pub fn plan(desired: &Desired, state: &State, live: &Live, selection: &Selection
         selection.act.iter().map(|name| (name.clone(), scene.service(name))).collect();
     scene.order(&mut services);
     prune::protect_contents(&scene, &mut services);
-    let held = prune::fuse(&scene, &mut services);
+    let held = prune::consent(&scene, &mut services);
+    // What stays for want of an approval keeps what it is in.
+    prune::protect_contents(&scene, &mut services);
     let source = &desired.source;
     Plan {
         environment: source.index.environment.clone(),

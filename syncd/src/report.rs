@@ -5,6 +5,7 @@
 //! holds a value of an object, only names, reasons and the server's words.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
@@ -389,7 +390,8 @@ impl Outcome {
     ];
 }
 
-/// Deletions that are more than the fuse lets through.
+/// Deletions that wait for approval: all of a plan, where they are more than the fuse lets through; else those that take more along than the
+/// object itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeldDeletions {
@@ -397,8 +399,19 @@ pub struct HeldDeletions {
     pub id: Hash,
     /// How many there are.
     pub deletions: usize,
-    /// How many would have been let through.
+    /// How many would have been let through, had none been of an object that takes more along.
     pub limit: usize,
+}
+
+impl fmt::Display for HeldDeletions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let HeldDeletions { deletions, limit, .. } = self;
+        match deletions {
+            _ if deletions > limit => write!(f, "{deletions} deletions, {limit} are let through unasked"),
+            1 => f.write_str("1 deletion that takes more along than the object itself"),
+            _ => write!(f, "{deletions} deletions that take more along than the object itself"),
+        }
+    }
 }
 
 /// Something that went wrong outside of single services.

@@ -93,10 +93,7 @@ fn troubles(report: &Report) -> Vec<String> {
         troubles.extend(service.causes.iter().flat_map(|cause| explained(name, cause)));
     }
     if let Some(held) = &report.held {
-        troubles.push(format!(
-            "held: {} deletions, {} are let through unasked; to let exactly these through: syncd approve {}",
-            held.deletions, held.limit, held.id
-        ));
+        troubles.push(format!("held: {held}; to let exactly these through: syncd approve {}", held.id));
     }
     for Fight { object, manager, fields, pause_seconds, .. } in &report.fights {
         let manager = clean(manager.as_deref().unwrap_or("somebody"));

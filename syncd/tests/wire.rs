@@ -16,7 +16,7 @@ use kube::client::Body;
 use manifest::ObjectRef;
 use serde_json::{Value, json};
 use syncd::cluster::{
-    Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Observed, StateObject, WatchEvent,
+    Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Observed, Page, StateObject, WatchEvent,
 };
 use syncd::kube::{Connection, KubeCluster, RequestFact, Timeouts, Traffic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -327,6 +327,36 @@ async fn a_list_that_the_server_forgot_is_begun_anew_and_not_for_ever() {
     let server = Server::new(move |_| Some(expired()));
     assert_eq!(class(server.cluster.list_owned(&kind("", "ConfigMap"), "staging").await), ErrorClass::Transient);
     assert_eq!(server.take().len(), 4);
+}
+
+#[tokio::test]
+async fn any_objects_are_listed_a_page_a_request_without_managed_fields() {
+    let server = Server::new(|_| {
+        let metadata = json!({"name": "a", "namespace": "shop", "uid": "u1", "managedFields": [{"manager": "helm"}]});
+        Some(ok(json!({"metadata": {"continue": "t1"}, "items": [{"metadata": metadata}]})))
+    });
+    let config_maps = kind("", "ConfigMap");
+    let page = server.cluster.list_page(&config_maps, Some("shop"), None).await.unwrap();
+    let metadata = json!({"metadata": {"name": "a", "namespace": "shop", "uid": "u1"}});
+    let expected = Page { objects: vec![(id("", "ConfigMap", "shop", "a"), metadata)], next: Some("t1".to_owned()) };
+    assert_eq!(page, expected);
+    server.cluster.list_page(&config_maps, None, Some("t1")).await.unwrap();
+    let sent = server.take();
+    let lines: Vec<&str> = sent.iter().map(|sent| sent.line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["GET /api/v1/namespaces/shop/configmaps?&limit=500", "GET /api/v1/configmaps?&limit=500&continue=t1"]
+    );
+    assert!(sent.iter().all(|sent| sent.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"));
+    let last = Server::new(|_| Some(ok(json!({"metadata": {"continue": ""}, "items": null}))));
+    assert_eq!(last.cluster.list_page(&config_maps, None, None).await, Ok(Page::default()));
+    let absent = kind("shop.example", "Order");
+    assert_eq!(class(last.cluster.list_page(&absent, None, None).await), ErrorClass::NotServed);
+    let odd = Server::new(|_| Some(ok(json!({"items": [{}]}))));
+    assert_eq!(class(odd.cluster.list_page(&config_maps, None, None).await), ErrorClass::Transient);
+    // One group does not answer: nobody knows which kinds it has.
+    let kinds = last.cluster.kinds_in_namespaces().await;
+    assert_eq!(class(kinds), ErrorClass::NotServed);
 }
 
 #[tokio::test]

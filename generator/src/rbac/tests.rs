@@ -91,6 +91,26 @@ metadata: {name: a, namespace: jobs}
 }
 
 #[test]
+fn what_goes_with_a_namespace_or_a_definition_may_be_seen() {
+    let text = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: mice.example.com}
+spec: {group: example.com, names: {kind: Mouse, plural: mice}}
+";
+    let inside: Vec<String> = rules_of(text).into_iter().filter(|rule| rule.contains("-inside ")).collect();
+    let expected = [
+        "ClusterRole.rbac.authorization.k8s.io syncd-prod-inside example.com/mice  list",
+        "Role.rbac.authorization.k8s.io shop/syncd-prod-inside */*  list",
+    ];
+    assert_eq!(inside, expected);
+}
+
+#[test]
 fn what_was_there_before_may_be_deleted() {
     let now = tree("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n");
     let before = tree("apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: old}\n");

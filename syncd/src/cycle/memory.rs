@@ -13,7 +13,7 @@ use crate::config::Retry;
 use crate::desired::Source;
 use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
-use crate::plan::{Plan, PlannedApply, Selection, ServicePlan, Withheld};
+use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
 use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState};
 use crate::state::{Reading, State};
 
@@ -181,7 +181,7 @@ impl Memory {
     /// Takes over what a plan says of the environment as a whole.
     pub(super) fn note_plan(&mut self, plan: &Plan, full: bool) {
         self.held.clone_from(&plan.held);
-        let is_held = |service: &ServicePlan| service.withheld.iter().any(|kept| kept.withheld == Withheld::Fuse);
+        let is_held = |service: &ServicePlan| service.withheld.iter().any(|kept| kept.withheld.waits_for_approval());
         let held = plan.services.iter().filter(|(_, service)| is_held(service));
         self.held_services = held.map(|(name, _)| name.clone()).collect();
         if full || plan.trigger == crate::report::Trigger::Start {

@@ -3,6 +3,8 @@
 //! Each function sends the requests for one object of a plan and says what came of it; records are the caller's. Invariant: an apply
 //! that carries a uid never creates, and one that does not is sent only for an object that is recorded without one.
 
+use std::collections::BTreeSet;
+
 use manifest::{Hash, Manifest, ObjectRef};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -14,7 +16,7 @@ use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
     Observed,
 };
-use crate::live::{Presence, annotation, observed};
+use crate::live::{Presence, Resident, annotation, is_shell, observed, residents};
 use crate::plan::{PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
 use crate::report::{Event, Waiting};
@@ -177,9 +179,27 @@ impl<C: Cluster> Run<'_, C> {
     pub(super) async fn delete(&self, service: &str, planned: &PlannedDelete, deadline: Instant) -> Deleted {
         let (id, uid) = (&planned.id, planned.uid.as_str());
         if planned.terminating {
-            self.end(service, id, uid, deadline).await
-        } else {
-            self.delete_uid(service, id, uid, deadline).await
+            return self.end(service, id, uid, deadline).await;
+        }
+        match self.find_loss(id).await {
+            Some(message) => Deleted::GivenUp(message),
+            None => self.delete_uid(service, id, uid, deadline).await,
+        }
+    }
+
+    /// Looks once more into a namespace or a definition, now that all else is deleted: what has come since the plan was made is not to go with
+    /// it. What goes by itself is no loss.
+    async fn find_loss(&self, id: &ObjectRef) -> Option<String> {
+        if !is_shell(id) {
+            return None;
+        }
+        let defines = self.live.seen.get(id).and_then(Option::as_ref).and_then(|seen| seen.defines.clone());
+        let inside = residents(self.cluster, id, defines, self.settings.concurrency).await;
+        let going: BTreeSet<&str> = self.plan.deletes().map(|(_, delete)| delete.uid.as_str()).collect();
+        let is_loss = |resident: &&Resident| !resident.leaving && !going.contains(resident.uid.as_str());
+        match inside {
+            Ok(inside) => inside.iter().find(is_loss).map(|loss| format!("{} has come meanwhile", loss.id)),
+            Err(reason) => Some(format!("it could not be read what would go with it: {reason}")),
         }
     }
 

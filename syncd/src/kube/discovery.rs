@@ -4,7 +4,7 @@
 //! discovery was read after the question was asked and the kind's group is fresh; a group whose API server is down is
 //! [`Lookup::Unknown`], never absent, because pruning believes an absence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -105,6 +105,20 @@ impl Snapshot {
     /// Looks a kind up in one version.
     pub fn exact(&self, kind: &GroupKind, version: &str) -> Lookup {
         self.find(kind, |candidate| candidate == version)
+    }
+
+    /// Returns the kinds whose objects live in namespaces and can be listed, or the first group that does not answer.
+    pub fn in_namespaces(&self) -> Result<Vec<GroupKind>, String> {
+        let mut found = BTreeSet::new();
+        for (group, versions) in &self.groups {
+            if versions.iter().any(|version| version.stale) {
+                return Err(group.clone());
+            }
+            let served = versions.iter().flat_map(|version| version.kinds.values());
+            let listable = served.filter(|served| served.namespaced && served.listable);
+            found.extend(listable.map(|served| GroupKind { group: group.clone(), kind: served.kind.clone() }));
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn find(&self, kind: &GroupKind, wanted: impl Fn(&str) -> bool) -> Lookup {
@@ -242,6 +256,15 @@ mod tests {
             path(snapshot.exact(&kind("shop.example", "Order"), "v1"), "a"),
             "/apis/shop.example/v1/namespaces/a/orders"
         );
+    }
+
+    #[test]
+    fn kinds_in_namespaces_are_not_told_while_a_group_does_not_answer() {
+        let mut snapshot = snapshot();
+        assert_eq!(snapshot.in_namespaces(), Err("down.example".to_owned()));
+        snapshot.groups.remove("down.example");
+        let expected = vec![kind("", "ConfigMap"), kind("shop.example", "Cart"), kind("shop.example", "Order")];
+        assert_eq!(snapshot.in_namespaces(), Ok(expected));
     }
 
     #[test]

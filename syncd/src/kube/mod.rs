@@ -27,7 +27,7 @@ use ::kube::core::{PartialObjectMeta, Request};
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use self::call::Timeouts;
 pub use self::connect::{ConnectError, Connection, OnTraffic, RequestFact, Traffic};
@@ -40,7 +40,7 @@ use self::state::StateStore;
 use self::watch::{Told, Which};
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
-    LABEL_SERVICE, Lease, Leases, LogTail, Observed, StateObject, WatchEvent,
+    LABEL_SERVICE, Lease, Leases, LogTail, Observed, Page, StateObject, WatchEvent,
 };
 use crate::election::Fence;
 
@@ -148,11 +148,10 @@ impl KubeCluster {
         }
     }
 
-    async fn list_page(&self, served: &Served, parameters: &ListParams) -> Result<Page, ClusterError> {
+    async fn list_items(&self, served: &Served, parameters: &ListParams) -> Result<PageOf<Item>, ClusterError> {
         let kind = GroupKind { group: served.group.clone(), kind: served.kind.clone() };
         let subject = Subject { kind: &kind, writes: false };
-        let mut request = built(Request::new(served.path("")).list(parameters))?;
-        request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA_LIST));
+        let request = metadata_list(&served.path(""), parameters)?;
         read(&self.caller.call("list", request, &subject).await?, &subject)
     }
 
@@ -162,7 +161,7 @@ impl KubeCluster {
         let mut parameters = first.clone();
         let mut found = Vec::new();
         loop {
-            let page = match self.list_page(served, &parameters).await {
+            let page = match self.list_items(served, &parameters).await {
                 Err(error) if error.code == 410 && restarts < LIST_RESTARTS_MAX => {
                     restarts += 1;
                     parameters = first.clone();
@@ -177,7 +176,7 @@ impl KubeCluster {
                     .flatten()
                     .map(|item| (identity(served, &item.metadata), item.metadata.observed())),
             );
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            match page.metadata.next() {
                 Some(token) => parameters = parameters.continue_token(&token),
                 None => return Ok(found),
             }
@@ -264,6 +263,32 @@ impl Cluster for KubeCluster {
             }
             other => other,
         }
+    }
+
+    async fn list_page(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Page, ClusterError> {
+        let served = self.served(kind, None).await?;
+        let subject = Subject { kind, writes: false };
+        let mut parameters = ListParams::default().limit(PAGE_OBJECTS);
+        parameters.continue_token = after.map(str::to_owned);
+        let path = served.path(namespace.unwrap_or_default());
+        let request = metadata_list(&path, &parameters)?;
+        let reply = self.checked(self.caller.call("list", request, &subject).await).await?;
+        let page: PageOf<Value> = read(&reply, &subject)?;
+        let objects = page.items.into_iter().flatten().map(|item| told(&served, item, (&reply, &subject)));
+        Ok(Page { objects: objects.collect::<Result<_, _>>()?, next: page.metadata.next() })
+    }
+
+    async fn kinds_in_namespaces(&self) -> Result<Vec<GroupKind>, ClusterError> {
+        let kinds = self.catalogue.fresh(&self.caller).await?.in_namespaces();
+        kinds.map_err(|group| {
+            let message = format!("the API server of group `{group}` does not answer");
+            ClusterError { class: ErrorClass::NotServed, code: 0, message }
+        })
     }
 
     async fn watch_owned(
@@ -394,17 +419,45 @@ struct Item {
 }
 
 #[derive(Debug, Deserialize)]
-struct Page {
+struct PageOf<T> {
     #[serde(default)]
     metadata: PageMetadata,
     /// `null` where there are none, as a real server says of metadata.
-    items: Option<Vec<Item>>,
+    items: Option<Vec<T>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 struct PageMetadata {
     #[serde(rename = "continue", default)]
     continue_: Option<String>,
+}
+
+impl PageMetadata {
+    /// Returns what the next page is asked for with.
+    fn next(self) -> Option<String> {
+        self.continue_.filter(|token| !token.is_empty())
+    }
+}
+
+/// Returns the identity of an item of a list of metadata, and what it tells.
+fn told(served: &Served, mut item: Value, of: (&Reply, &Subject<'_>)) -> Result<(ObjectRef, Value), ClusterError> {
+    let metadata = item.get_mut("metadata").map(Value::take).and_then(|value| match value {
+        Value::Object(metadata) => Some(metadata),
+        _ => None,
+    });
+    let Some(mut metadata) = metadata else { return Err(error::from_unreadable(of.0.code, of.1)) };
+    metadata.remove("managedFields");
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (group, kind) = (served.group.clone(), served.kind.clone());
+    let id = ObjectRef { group, kind, namespace: text("namespace"), name: text("name") };
+    Ok((id, json!({"metadata": metadata})))
+}
+
+/// Returns the request for a page of metadata.
+fn metadata_list(path: &str, parameters: &ListParams) -> Result<http::Request<Vec<u8>>, ClusterError> {
+    let mut request = built(Request::new(path).list(parameters))?;
+    request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(METADATA_LIST));
+    Ok(request)
 }
 
 fn read<T: serde::de::DeserializeOwned>(reply: &Reply, subject: &Subject<'_>) -> Result<T, ClusterError> {

@@ -15,11 +15,7 @@ impl fmt::Display for Plan {
             print_service(f, name, service)?;
         }
         if let Some(held) = &self.held {
-            writeln!(
-                f,
-                "held: {} deletions, {} are let through; to approve them: {}",
-                held.deletions, held.limit, held.id
-            )?;
+            writeln!(f, "held: {held}; to approve them: {}", held.id)?;
         }
         for id in &self.orphans {
             writeln!(f, "orphan: {id}")?;
@@ -131,9 +127,19 @@ impl fmt::Display for Withheld {
             Withheld::Unproven { service } => {
                 return write!(f, "service `{service}` could not be read and may want it");
             }
-            Withheld::NamespaceInUse { objects: count } => return write!(f, "objects in it that stay: {count}"),
-            Withheld::DefinitionInUse { objects: count } => return write!(f, "objects of its kind that stay: {count}"),
-            Withheld::Protected => "its kind is protected from deletion",
+            Withheld::NamespaceInUse { objects, first } => {
+                return write!(f, "objects in it that are not deleted: {objects}, such as {first}");
+            }
+            Withheld::DefinitionInUse { objects, first } => {
+                return write!(f, "objects of its kind that are not deleted: {objects}, such as {first}");
+            }
+            Withheld::Unexplored { reason: None } => "it was not looked at what would go with it",
+            Withheld::Unexplored { reason: Some(reason) } => {
+                return write!(f, "it could not be read what would go with it: {reason}");
+            }
+            Withheld::Protected { approve } => {
+                return write!(f, "more goes with it than the object: syncd approve {}", approve.short());
+            }
             Withheld::Own => "it belongs to syncd itself",
             Withheld::PruneOff => "the service's settings say `prune: false`",
             Withheld::PruneDisabled => "it is annotated `syncd/prune: disabled`",

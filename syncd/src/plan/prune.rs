@@ -12,9 +12,9 @@ use super::order::stage_of;
 use super::{DeleteReason, DeleteStage, Plan, PlannedDelete, Scene, Selection, ServicePlan, Withheld, WithheldObject};
 use crate::cluster::GroupKind;
 use crate::desired::Desired;
-use crate::live::Presence;
+use crate::live::{Inside, Live, Presence, Resident, is_shell};
 use crate::report::HeldDeletions;
-use crate::state::{Held, Record, State, is_state};
+use crate::state::{Held, Record, State, is_state, root_name};
 
 /// Returns the objects that have to be looked at one by one before a plan can delete anything: recorded by a service that is planned
 /// for, and not known to be wanted.
@@ -98,62 +98,94 @@ fn guard(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef) -> Opti
         // Only reading the object alone tells; a list does not.
         return Some(if seen.is_none() { Withheld::Unseen } else { Withheld::PruneDisabled });
     }
-    if !prune {
-        return Some(Withheld::PruneOff);
-    }
-    scene.policy.protected.contains(&GroupKind::of(id)).then_some(Withheld::Protected)
+    (!prune).then_some(Withheld::PruneOff)
 }
 
-/// Tells whether an object is part of `syncd`: its namespace, its state, and whatever is named `syncd` or `syncd-...` in its namespace or
-/// among the cluster roles.
+/// Tells whether an object is part of `syncd`: its namespace, its state, whatever is named `syncd` or `syncd-...` in its namespace or
+/// among the cluster roles, and its roles in other namespaces.
 pub(super) fn is_own(id: &ObjectRef, environment: &str, namespace: &str) -> bool {
     let named = id.name == "syncd" || id.name.starts_with("syncd-");
     let is_namespace = id.group.is_empty() && id.kind == "Namespace" && id.name == namespace;
     let in_namespace = id.namespace == namespace && named;
-    let is_role = id.group == "rbac.authorization.k8s.io" && id.namespace.is_empty() && named;
+    let of_environment = || id.name.starts_with(&format!("{}-", root_name(environment)));
+    let is_role = id.group == "rbac.authorization.k8s.io" && (id.namespace.is_empty() && named || of_environment());
     is_namespace || in_namespace || is_role || is_state(id, environment, namespace)
 }
 
-/// Keeps namespaces and definitions that something else that is kept needs.
+/// Keeps namespaces and definitions that something else needs that is not deleted too, and those of which that is not known.
 pub(super) fn protect_contents(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) {
     let going: BTreeSet<ObjectRef> = all_deletes(services).map(|delete| delete.id.clone()).collect();
+    let uids: BTreeSet<String> = all_deletes(services).map(|delete| delete.uid.clone()).collect();
     let known = scene.held_by.keys().chain(scene.wanted_by.keys()).collect::<BTreeSet<_>>();
-    let staying: Vec<&ObjectRef> = known.into_iter().copied().filter(|id| !going.contains(id)).collect();
+    let gone: BTreeSet<ObjectRef> = services.values().flat_map(|plan| plan.gone.iter().cloned()).collect();
+    let staying: Vec<&ObjectRef> =
+        known.into_iter().copied().filter(|id| !going.contains(id) && !gone.contains(id)).collect();
     withhold(services, |delete| {
         let id = &delete.id;
-        match (id.group.as_str(), id.kind.as_str()) {
-            ("", "Namespace") => {
-                let objects = staying.iter().filter(|other| other.namespace == id.name).count();
-                (objects > 0).then_some(Withheld::NamespaceInUse { objects })
-            }
-            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
-                let kind = scene.live.seen.get(id).and_then(Option::as_ref).and_then(|seen| seen.defines.clone());
-                let objects = staying.iter().filter(|other| Some(GroupKind::of(other)) == kind).count();
-                (objects > 0).then_some(Withheld::DefinitionInUse { objects })
-            }
-            _ => None,
+        if !is_shell(id) || delete.terminating {
+            return None;
         }
+        let is_namespace = id.kind == "Namespace";
+        let defines = scene.live.seen.get(id).and_then(Option::as_ref).and_then(|seen| seen.defines.clone());
+        let is_in = |other: &ObjectRef| match is_namespace {
+            true => other.namespace == id.name,
+            false => Some(GroupKind::of(other)) == defines,
+        };
+        let mut inside: BTreeSet<&ObjectRef> = staying.iter().copied().filter(|other| is_in(other)).collect();
+        match scene.live.inside.get(id) {
+            Some(Inside::Known(residents)) => {
+                let stays = |resident: &&Resident| !uids.contains(&resident.uid);
+                inside.extend(residents.iter().filter(stays).map(|resident| &resident.id));
+            }
+            Some(Inside::Unread { reason }) if inside.is_empty() => {
+                return Some(Withheld::Unexplored { reason: Some(reason.clone()) });
+            }
+            None if inside.is_empty() => return Some(Withheld::Unexplored { reason: None }),
+            Some(Inside::Unread { .. }) | None => {}
+        }
+        let (objects, first) = (inside.len(), (*inside.first()?).clone());
+        Some(match is_namespace {
+            true => Withheld::NamespaceInUse { objects, first },
+            false => Withheld::DefinitionInUse { objects, first },
+        })
     });
 }
 
-/// Withholds all deletions when they are more than the policy lets through and were not approved.
-pub(super) fn fuse(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) -> Option<HeldDeletions> {
-    let deletions = all_deletes(services).count();
+/// Withholds deletions that need an approval which is not there: all, when they are more than the policy lets through, else those
+/// that take more along than the object itself.
+pub(super) fn consent(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) -> Option<HeldDeletions> {
     let limit = scene.policy.fuse.limit(scene.held_by.len());
-    let id = deletions_id(scene.environment, services);
-    if deletions <= limit || scene.policy.approved.contains(&id) {
+    let too_many = all_deletes(services).count() > limit;
+    let asks = |delete: &PlannedDelete| too_many || is_protected(scene, delete);
+    let deletions = all_deletes(services).filter(|delete| asks(delete)).count();
+    let id = deletions_id(scene.environment, services, asks);
+    if deletions == 0 || scene.policy.approved.contains(&id) {
         return None;
     }
-    withhold(services, |_| Some(Withheld::Fuse));
+    withhold(services, |delete| match (asks(delete), too_many) {
+        (false, _) => None,
+        (true, true) => Some(Withheld::Fuse),
+        (true, false) => Some(Withheld::Protected { approve: id }),
+    });
     Some(HeldDeletions { id, deletions, limit })
 }
 
+/// Tells whether a deletion takes more along than the object itself, so that people are asked first. One that has begun is not asked for.
+fn is_protected(scene: &Scene<'_>, delete: &PlannedDelete) -> bool {
+    let claims = scene.live.seen.get(&delete.id).and_then(Option::as_ref).is_some_and(|seen| seen.claims);
+    !delete.terminating && (claims || scene.policy.protected.contains(&GroupKind::of(&delete.id)))
+}
+
 /// Returns the hash that an approval names: over exactly these deletions, whatever else changes.
-fn deletions_id(environment: &str, services: &BTreeMap<String, ServicePlan>) -> Hash {
+fn deletions_id(
+    environment: &str,
+    services: &BTreeMap<String, ServicePlan>,
+    of: impl Fn(&PlannedDelete) -> bool,
+) -> Hash {
     let mut parts = Parts::new("syncd deletions 1");
     parts.add("environment", environment.as_bytes());
     for (service, plan) in services {
-        for delete in plan.all_deletes() {
+        for delete in plan.all_deletes().filter(|delete| of(delete)) {
             parts.add("service", service.as_bytes());
             parts.add("object", delete.id.to_string().as_bytes());
             parts.add("uid", delete.uid.as_bytes());
@@ -183,8 +215,17 @@ fn withhold(services: &mut BTreeMap<String, ServicePlan>, reason: impl Fn(&Plann
 }
 
 impl Plan {
-    /// Returns the hash that an approval of exactly the deletions of this plan names.
-    pub fn deletions_id(&self) -> Hash {
-        deletions_id(&self.environment, &self.services)
+    /// Returns the hash that an approval of exactly these deletions of this plan names.
+    pub fn deletions_id(&self, of: impl Fn(&PlannedDelete) -> bool) -> Hash {
+        deletions_id(&self.environment, &self.services, of)
+    }
+
+    /// Returns the namespaces and definitions that would be deleted, if it were known what is in them.
+    pub fn unexplored(&self, live: &Live) -> BTreeSet<ObjectRef> {
+        let withheld = self.services.values().flat_map(|service| &service.withheld);
+        let unexplored = withheld.filter(|object| {
+            matches!(object.withheld, Withheld::Unexplored { .. }) && !live.inside.contains_key(&object.id)
+        });
+        unexplored.map(|object| object.id.clone()).collect()
     }
 }

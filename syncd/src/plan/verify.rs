@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::ObjectRef;
 
-use super::{Plan, Policy, Reason, ServicePlan, Withheld};
+use super::{Plan, PlannedDelete, Policy, Reason, ServicePlan, Withheld};
 use crate::desired::{Content, Desired};
-use crate::live::Live;
+use crate::live::{Inside, Live};
 use crate::state::{Reading, State};
 
 /// A promise that a plan would break.
@@ -98,13 +98,31 @@ pub enum Violation {
         /// Who wants it.
         by: String,
     },
-    /// An object is deleted that is protected, or belongs to `syncd`.
+    /// An object is deleted that belongs to `syncd`.
     #[error("{object} of service `{service}` is protected from deletion")]
     DeleteProtected {
         /// The service.
         service: String,
         /// The object.
         object: ObjectRef,
+    },
+    /// An object is deleted that takes more along than itself, and nobody approved that.
+    #[error("{object} of service `{service}` is deleted without approval")]
+    DeleteUnapproved {
+        /// The service.
+        service: String,
+        /// The object.
+        object: ObjectRef,
+    },
+    /// A namespace or definition is deleted, and with it something that the plan does not delete, or it is not known what.
+    #[error("with {object} of service `{service}` goes {lost}")]
+    DeleteInhabited {
+        /// The service.
+        service: String,
+        /// The object.
+        object: ObjectRef,
+        /// What is lost.
+        lost: String,
     },
     /// An object is deleted twice.
     #[error("{object} is deleted twice, for service `{service}` too")]
@@ -166,9 +184,12 @@ pub fn verify<'a>(
     }
     check.waits(&mut broken);
     let limit = policy.fuse.objects.max(check.held_anywhere() * policy.fuse.percent / 100);
-    if deleted.len() > limit && !policy.approved.contains(&plan.deletions_id()) {
+    if deleted.len() <= limit {
+        check.approvals(&mut broken);
+    } else if !policy.approved.contains(&plan.deletions_id(|_| true)) {
         broken.insert(Violation::Fuse { deletions: deleted.len(), limit });
     }
+    check.losses(&mut broken);
     if broken.is_empty() { Ok(()) } else { Err(broken) }
 }
 
@@ -333,10 +354,68 @@ impl<'a> Check<'a> {
     }
 
     fn is_protected(&self, id: &ObjectRef) -> bool {
-        let kind = |protected: &crate::cluster::GroupKind| protected.group == id.group && protected.kind == id.kind;
         let syncd = id.namespace == self.policy.namespace && (id.name == "syncd" || id.name.starts_with("syncd-"));
         let home = id.kind == "Namespace" && id.group.is_empty() && id.name == self.policy.namespace;
-        self.policy.protected.iter().any(kind) || syncd || home
+        let grants = id.group == "rbac.authorization.k8s.io"
+            && (id.namespace.is_empty() && id.name == "syncd"
+                || id.name.starts_with(&format!("syncd-{}-", self.plan.environment)));
+        syncd || home || grants
+    }
+
+    /// What takes more along than itself, and is not going already, is deleted only if exactly that was approved.
+    fn approvals(&self, broken: &mut BTreeSet<Violation>) {
+        let has_claims = |id: &ObjectRef| matches!(self.live.seen.get(id), Some(Some(seen)) if seen.claims);
+        let of_kind =
+            |id: &ObjectRef| self.policy.protected.iter().any(|kind| kind.group == id.group && kind.kind == id.kind);
+        let asks = |delete: &PlannedDelete| !delete.terminating && (of_kind(&delete.id) || has_claims(&delete.id));
+        if self.policy.approved.contains(&self.plan.deletions_id(asks)) {
+            return;
+        }
+        for (service, delete) in self.plan.deletes().filter(|(_, delete)| asks(delete)) {
+            broken.insert(Violation::DeleteUnapproved { service: service.clone(), object: delete.id.clone() });
+        }
+    }
+
+    /// Whatever is in a namespace, or is an instance of a definition, is deleted by this plan too.
+    fn losses(&self, broken: &mut BTreeSet<Violation>) {
+        let known = self.state.records().flat_map(|(_, record)| record.held.keys());
+        let known: BTreeSet<&ObjectRef> = known.chain(self.desired_objects()).collect();
+        let going: BTreeMap<&ObjectRef, &str> =
+            self.plan.deletes().map(|(_, delete)| (&delete.id, delete.uid.as_str())).collect();
+        let uids: BTreeSet<&str> = going.values().copied().collect();
+        for (service, delete) in self.plan.deletes().filter(|(_, delete)| !delete.terminating) {
+            let seen = self.live.seen.get(&delete.id).and_then(Option::as_ref);
+            let defines = seen.and_then(|seen| seen.defines.as_ref());
+            let holds: Box<dyn Fn(&ObjectRef) -> bool> = match (delete.id.group.as_str(), delete.id.kind.as_str()) {
+                ("", "Namespace") => Box::new(|id| id.namespace == delete.id.name),
+                ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                    Box::new(|id| defines.is_some_and(|kind| kind.group == id.group && kind.kind == id.kind))
+                }
+                _ => continue,
+            };
+            let is_gone = |id: &ObjectRef| matches!(self.live.seen.get(id), Some(None));
+            let stays = |id: &&&ObjectRef| holds(id) && !going.contains_key(**id) && !is_gone(id);
+            let forgotten = known.iter().find(stays).map(ToString::to_string);
+            let lost = match self.live.inside.get(&delete.id) {
+                Some(Inside::Known(inside)) => {
+                    let others = inside.iter().find(|resident| !uids.contains(resident.uid.as_str()));
+                    forgotten.or(others.map(|resident| resident.id.to_string()))
+                }
+                Some(Inside::Unread { .. }) | None => Some("nobody knows what".to_owned()),
+            };
+            if let Some(lost) = lost {
+                let (service, object) = (service.clone(), delete.id.clone());
+                broken.insert(Violation::DeleteInhabited { service, object, lost });
+            }
+        }
+    }
+
+    fn desired_objects(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.desired.services.values().flat_map(|content| match content {
+            Content::Objects(objects) => objects.keys().collect(),
+            Content::Refused { claims: Some(claims), .. } => claims.iter().collect(),
+            Content::Refused { claims: None, .. } => Vec::new(),
+        })
     }
 
     /// What is forgotten is known to be gone, or recorded by a service that does not forget it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use manifest::ObjectRef;
 use serde_json::Value;
 use syncd::cluster::{
-    Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Lease, Leases, LogTail, Observed, StateObject,
+    Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, Lease, Leases, LogTail, Observed, Page, StateObject,
 };
 use syncd::election::Fence;
 use tokio::sync::Notify;
@@ -198,6 +198,21 @@ impl Cluster for TestCluster {
         environment: &str,
     ) -> Result<Vec<(ObjectRef, Observed)>, ClusterError> {
         self.call(format!("list {kind}"), || Ok(model::list_owned(&self.model, kind, environment))).await
+    }
+
+    async fn list_page(
+        &self,
+        kind: &GroupKind,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> Result<Page, ClusterError> {
+        let at = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
+        let more = if after.is_some() { ", more" } else { "" };
+        self.call(format!("page {kind}{at}{more}"), || model::list_page(&self.model, kind, namespace, after)).await
+    }
+
+    async fn kinds_in_namespaces(&self) -> Result<Vec<GroupKind>, ClusterError> {
+        self.call("kinds".to_owned(), || model::kinds_in_namespaces(&self.model)).await
     }
 
     async fn watch_owned(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {

@@ -1,5 +1,6 @@
 //! What is not deleted although nobody wants it any more: too much at once, until it is approved; and what never is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use manifest::Hash;
@@ -7,7 +8,7 @@ use sandbox::Request as ModelRequest;
 use serde_json::json;
 use syncd::approval;
 use syncd::cycle::{Memory, Mode};
-use syncd::report::{CycleResult, Event, Report, ServiceState};
+use syncd::report::{CycleResult, Event, Outcome, Report, ServiceState};
 
 use crate::cluster::HOME;
 use crate::world::{ENVIRONMENT, Service, World, manifest, service, states};
@@ -60,7 +61,7 @@ async fn too_many_deletions_wait_and_exactly_they_are_released() {
     assert_eq!(root.held.as_ref().map(|held| (held.id, held.deletions, held.limit)), Some((id, 12, 10)));
     let said = world.cluster.model.objects("", "Event", HOME);
     let said: Vec<&str> = said.iter().filter_map(|event| event["message"].as_str()).collect();
-    assert_eq!(said, [format!("12 deletions are held, 10 are let through unasked: syncd approve {id}")]);
+    assert_eq!(said, [format!("held: 12 deletions, 10 are let through unasked: syncd approve {id}")]);
 
     for _ in 0..40 {
         world.wait(Duration::from_secs(60)).await;
@@ -155,30 +156,187 @@ async fn what_returns_to_the_index_is_not_deleted_by_an_approval() {
     assert_eq!(deletions(&world), Vec::<String>::new());
 }
 
-#[tokio::test(start_paused = true)]
-async fn namespaces_definitions_and_what_asks_for_it_are_kept() {
+const WIDGETS: &str = "CustomResourceDefinition.apiextensions.k8s.io widgets.example.org";
+
+/// A world in which a namespace, a definition and a ConfigMap have just left a service.
+async fn shells_left(before: impl FnOnce(&World)) -> World {
     let mut world = World::new();
-    let base = [
-        ("Namespace extra", "x"),
-        ("CustomResourceDefinition.apiextensions.k8s.io widgets.example.org", "x"),
-        ("ConfigMap kept", "v1"),
-    ];
-    world.commit(&[service("base", &base), service("app", &[("ConfigMap a", "v1")])]);
+    let app = service("app", &[("ConfigMap a", "v1")]);
+    let base = [("Namespace extra", "x"), (WIDGETS, "x"), ("ConfigMap kept", "v1")];
+    world.commit(&[service("base", &base), app.clone()]);
     world.synced().await;
-    // Things of others in the namespace and of the kind; and an object that somebody wants to keep.
+    before(&world);
+    world.commit(&[service("base", &[]), app]);
+    world.cluster.take_calls();
+    world
+}
+
+/// Makes something of somebody else's in the namespace `extra`.
+fn foreign(world: &World) {
     let mut foreign = manifest("ConfigMap foreign", "x");
     foreign["metadata"]["namespace"] = json!("extra");
     world.somebody(ModelRequest::create("/api/v1/namespaces/extra/configmaps", foreign));
-    let keep = json!({"metadata": {"annotations": {"syncd/prune": "disabled"}}});
-    world.somebody(ModelRequest::merge_patch(&world.path("ConfigMap kept"), keep));
-    world.commit(&[service("app", &[("ConfigMap a", "v1")])]);
-    world.writes();
+}
+
+#[tokio::test(start_paused = true)]
+async fn namespaces_definitions_and_what_asks_for_it_are_kept() {
+    // Things of others in the namespace and of the kind; and an object that somebody wants to keep.
+    let mut world = shells_left(|world| {
+        foreign(world);
+        let widget = json!({"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "theirs", "namespace": "other"}});
+        world.somebody(ModelRequest::create("/apis/example.org/v1/namespaces/other/widgets", widget));
+        let keep = json!({"metadata": {"annotations": {"syncd/prune": "disabled"}}});
+        world.somebody(ModelRequest::merge_patch(&world.path("ConfigMap kept"), keep));
+    })
+    .await;
     let report = world.cycle().await;
     assert_eq!(deletions(&world), Vec::<String>::new(), "{report:#?}");
-    assert_eq!(report.services["base"].withheld, 3);
-    assert_eq!(states(&report)["app"], ServiceState::Synced);
+    let told: Vec<String> = withheld(&report, "base");
+    let expected = [
+        "ConfigMap n/kept: it is annotated `syncd/prune: disabled`",
+        "Namespace extra: objects in it that are not deleted: 1, such as ConfigMap extra/foreign",
+        "CustomResourceDefinition.apiextensions.k8s.io widgets.example.org: objects of its kind that are not deleted: 1, such as Widget.example.org other/theirs",
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(states(&report)["base"], ServiceState::Synced, "they are left-overs: nothing waits");
     world.wait(Duration::from_secs(13 * 60 * 60)).await;
     world.cycle_of(Mode::Full).await;
     assert!(world.object("Namespace extra").is_some() && world.object("ConfigMap kept").is_some());
-    assert!(world.object("CustomResourceDefinition.apiextensions.k8s.io widgets.example.org").is_some());
+    assert!(world.object(WIDGETS).is_some());
+}
+
+fn withheld(report: &Report, service: &str) -> Vec<String> {
+    let objects = report.services[service].objects.iter();
+    let withheld = objects.filter(|object| object.outcome == Outcome::Withheld);
+    withheld.map(|object| format!("{}: {}", object.object, object.reason)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_namespaces_and_definitions_go_when_that_is_approved() {
+    let mut world = shells_left(|_| {}).await;
+    let report = world.cycle().await;
+    let calls = world.cluster.take_calls();
+    assert!(calls.contains(&"page ServiceAccount in extra".to_owned()), "{calls:?}");
+    assert!(calls.contains(&"page Widget.example.org".to_owned()), "{calls:?}");
+    assert!(!calls.iter().any(|call| call.starts_with("page Event")), "{calls:?}");
+    assert_eq!(
+        (report.result, world.object("ConfigMap kept")),
+        (CycleResult::Held, None),
+        "what needs no approval goes"
+    );
+    let id = held(&report);
+    let asks = |object: &str| format!("{object}: more goes with it than the object: syncd approve {}", id.short());
+    let told = withheld(&report, "base");
+    assert_eq!(told, [asks("Namespace extra"), asks(WIDGETS)]);
+    assert_eq!(world.state().root.expect("there").root.held.expect("held").deletions, 2);
+    let said = world.cluster.model.objects("", "Event", HOME);
+    let said: Vec<&str> = said.iter().filter_map(|event| event["message"].as_str()).collect();
+    let message = format!("held: 2 deletions that take more along than the object itself: syncd approve {id}");
+    assert_eq!(said, [message]);
+
+    world.wait(Duration::from_secs(15)).await;
+    world.cycle().await;
+    assert_eq!(world.cluster.take_calls(), ["get ConfigMap syncd/syncd-staging.approved"], "waiting is cheap");
+    approve(&world, id).await;
+    let report = world.cycle().await;
+    assert_eq!((report.result, report.held.clone()), (CycleResult::Synced, None), "{report:#?}");
+    assert!(world.object("Namespace extra").is_none() && world.object(WIDGETS).is_none());
+    world.cluster.take_calls();
+    world.cycle().await;
+    assert_eq!(world.cluster.take_calls(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_an_approval_is_not_lost() {
+    let mut world = shells_left(|_| {}).await;
+    let id = held(&world.cycle().await);
+    approve(&world, id).await;
+    foreign(&world);
+    let report = world.cycle().await;
+    assert!(
+        withheld(&report, "base").iter().any(|told| told.ends_with("such as ConfigMap extra/foreign")),
+        "{report:#?}"
+    );
+    assert!(world.object("Namespace extra").is_some(), "another plan, too, and it was not approved");
+    assert!(world.object(WIDGETS).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_between_the_plan_and_the_deletion_is_not_lost() {
+    let mut world = shells_left(|_| {}).await;
+    let id = held(&world.cycle().await);
+    approve(&world, id).await;
+    let model = world.cluster.model.clone();
+    // The plan asks last whether it was approved, for the second time in a cycle: then it is carried out.
+    let asked = AtomicUsize::new(0);
+    world.cluster.check(move |call| {
+        let asks = call == "get ConfigMap syncd/syncd-staging.approved";
+        if asks && asked.fetch_add(1, Ordering::SeqCst) == 1 {
+            let mut foreign = manifest("ConfigMap foreign", "x");
+            foreign["metadata"]["namespace"] = json!("extra");
+            model.handle(&ModelRequest::create("/api/v1/namespaces/extra/configmaps", foreign));
+        }
+    });
+    let report = world.cycle().await;
+    world.cluster.check(|_| {});
+    assert_eq!(states(&report)["base"], ServiceState::Failed, "{report:#?}");
+    let error = report.services["base"].error.clone().unwrap_or_default();
+    assert_eq!(error, "Namespace extra could not be deleted: ConfigMap extra/foreign has come meanwhile");
+    assert!(world.object("Namespace extra").is_some() && world.object(WIDGETS).is_none());
+    world.wait(Duration::from_secs(60)).await;
+    let report = world.cycle().await;
+    assert_eq!((states(&report)["base"], report.held), (ServiceState::Synced, None));
+    assert!(world.object("Namespace extra").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_looked_into_stays() {
+    let mut world = shells_left(|_| {}).await;
+    world.cluster.deny("page Secret in extra");
+    world.cluster.deny("page Widget.example.org");
+    let report = world.cycle().await;
+    let unread = |object: &str, kind: &str| {
+        format!("{object}: it could not be read what would go with it: {kind}: forbidden by a test")
+    };
+    let expected = [unread("Namespace extra", "Secret"), unread(WIDGETS, "Widget.example.org")];
+    assert_eq!(withheld(&report, "base"), expected);
+    assert_eq!((report.held.clone(), states(&report)["base"]), (None, ServiceState::Held));
+    world.cluster.allow_all();
+    world.wait(Duration::from_secs(700)).await;
+    assert_eq!(world.cycle().await.held.expect("now it can be asked for").deletions, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_objects_in_a_namespace_are_read_page_by_page() {
+    let mut world = shells_left(|world| {
+        for number in 0..25 {
+            let mut map = manifest(&format!("ConfigMap m{number}"), "x");
+            map["metadata"]["namespace"] = json!("extra");
+            world.somebody(ModelRequest::create("/api/v1/namespaces/extra/configmaps", map));
+        }
+    })
+    .await;
+    let report = world.cycle().await;
+    let told = "Namespace extra: objects in it that are not deleted: 25, such as ConfigMap extra/m0".to_owned();
+    assert!(withheld(&report, "base").contains(&told), "{report:#?}");
+    let calls = world.cluster.take_calls();
+    assert_eq!(calls.iter().filter(|call| *call == "page ConfigMap in extra, more").count(), 2, "{calls:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stateful_set_goes_unasked_only_without_claims() {
+    let mut world = World::new();
+    let app = service("app", &[("ConfigMap a", "v1")]);
+    world.commit(&[
+        service("store", &[("StatefulSet.apps plain", "ready"), ("StatefulSet.apps claims", "ready")]),
+        app.clone(),
+    ]);
+    world.synced().await;
+    world.commit(&[app]);
+    let report = world.cycle().await;
+    assert_eq!(report.held.as_ref().map(|held| held.deletions), Some(1), "{report:#?}");
+    assert!(world.object("StatefulSet.apps plain").is_none() && world.object("StatefulSet.apps claims").is_some());
+    approve(&world, held(&report)).await;
+    assert_eq!(world.cycle().await.result, CycleResult::Synced);
+    assert!(world.object("StatefulSet.apps claims").is_none());
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use syncd::cluster::{
     Apply, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, Lease, LogTail, Observed,
-    StateObject, WatchEvent,
+    Page, StateObject, WatchEvent,
 };
 use syncd::live::observed;
 
@@ -25,6 +25,10 @@ use syncd::live::observed;
 pub const ENVIRONMENT: &str = "staging";
 /// The namespace of `syncd`'s own state.
 pub const HOME: &str = "syncd";
+
+/// Objects a page of a list: few, so that pages follow each other.
+const PAGE_OBJECTS: usize = 10;
+const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// What a watch tells.
 pub type Watching = BoxStream<'static, Result<WatchEvent, ClusterError>>;
@@ -117,7 +121,11 @@ pub fn delete(model: &Model, id: &ObjectRef, uid: &str) -> Result<Deletion, Clus
 pub fn get(model: &Model, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {
     match ask(model, &Request::get(&path(model, id, None)?)) {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.class == ErrorClass::Gone => Ok(None),
+        Err(error)
+            if error.code == 404 && matches!(error.class, ErrorClass::Gone | ErrorClass::NamespaceUnavailable) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -126,6 +134,52 @@ pub fn list_owned(model: &Model, kind: &GroupKind, environment: &str) -> Vec<(Ob
     let objects = model.objects(&kind.group, &kind.kind, "");
     let owned = |value: &&Value| value["metadata"]["labels"][LABEL_ENVIRONMENT] == environment;
     objects.iter().filter(owned).map(|value| (identity(value), observed(value))).collect()
+}
+
+pub fn list_page(
+    model: &Model,
+    kind: &GroupKind,
+    namespace: Option<&str>,
+    after: Option<&str>,
+) -> Result<Page, ClusterError> {
+    let (group, kind) = (kind.group.clone(), kind.kind.clone());
+    let of = ObjectRef { group, kind, namespace: namespace.unwrap_or_default().to_owned(), name: String::new() };
+    let request = Request::get(&path(model, &of, None)?).query("limit", &PAGE_OBJECTS.to_string());
+    let request = after.into_iter().fold(request, |request, token| request.query("continue", token));
+    let list = ask(model, &request)?;
+    let told = |mut item: Value| {
+        let mut metadata = item["metadata"].take();
+        metadata.as_object_mut().expect("metadata").remove("managedFields");
+        let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+        (ObjectRef { namespace: text("namespace"), name: text("name"), ..of.clone() }, json!({"metadata": metadata}))
+    };
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let next = list["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+    Ok(Page { objects: items.into_iter().map(told).collect(), next })
+}
+
+pub fn kinds_in_namespaces(model: &Model) -> Result<Vec<GroupKind>, ClusterError> {
+    let mut kinds = Vec::new();
+    for path in ["/api", "/apis"] {
+        let groups = ask(model, &Request { accept: DISCOVERY.to_owned(), ..Request::get(path) })?;
+        kinds.extend(groups["items"].as_array().into_iter().flatten().flat_map(listable));
+    }
+    kinds.sort();
+    kinds.dedup();
+    Ok(kinds)
+}
+
+/// Returns the kinds of a group of discovery whose objects are in namespaces and can be listed.
+fn listable(group: &Value) -> Vec<GroupKind> {
+    let name = group["metadata"]["name"].as_str().unwrap_or_default();
+    let versions = group["versions"].as_array().into_iter().flatten();
+    let resources = versions.flat_map(|version| version["resources"].as_array().into_iter().flatten());
+    let listable = resources.filter(|resource| {
+        resource["scope"] == "Namespaced"
+            && resource["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!("list")))
+    });
+    let kind = |resource: &Value| resource["responseKind"]["kind"].as_str().unwrap_or_default().to_owned();
+    listable.map(|resource| GroupKind { group: name.to_owned(), kind: kind(resource) }).collect()
 }
 
 /// Opens a watch of the model.

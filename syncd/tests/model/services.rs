@@ -83,6 +83,10 @@ pub fn manifest(text: &str, content: &str) -> Value {
             }
             if kind == "StatefulSet" {
                 value["spec"]["serviceName"] = json!(name);
+                if name == "claims" {
+                    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+                    value["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": spec}]);
+                }
             }
         }
         "HorizontalPodAutoscaler" => {

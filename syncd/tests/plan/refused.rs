@@ -2,7 +2,9 @@
 
 use manifest::index::Sync;
 use serde_json::json;
-use syncd::plan::{DeleteStage, Plan, Problem, Reason, ServicePlan, Withheld, WithheldObject};
+use syncd::plan::{
+    DeleteReason, DeleteStage, Plan, PlannedDelete, Problem, Reason, ServicePlan, Withheld, WithheldObject,
+};
 
 use crate::world::{Objects, World, id, set};
 
@@ -165,13 +167,57 @@ fn deletion_of_what_is_wanted() {
 fn deletion_of_what_is_protected_or_ours() {
     let mut guarded = world();
     let plan = guarded.plan_unverified();
-    let guarded = guarded.policy(|policy| policy.protected.extend([syncd::cluster::GroupKind::of(&id("Secret old"))]));
-    assert_eq!(guarded.verify(&plan), Err(vec!["Secret n/old of service `a` is protected from deletion".to_owned()]));
-    let home = "ConfigMap n/syncd-x of service `a` is protected from deletion".to_owned();
-    let mut world =
-        World::new().wants("a", &[]).settled("a", &[("ConfigMap syncd-x", "v1")]).seen("a", "ConfigMap syncd-x");
-    let plan = world.plan_unverified();
-    assert_eq!(world.policy(|policy| policy.namespace = "n".to_owned()).verify(&plan), Err(vec![home]));
+    let mut guarded =
+        guarded.policy(|policy| policy.protected.extend([syncd::cluster::GroupKind::of(&id("Secret old"))]));
+    assert_eq!(guarded.verify(&plan), Err(vec!["Secret n/old of service `a` is deleted without approval".to_owned()]));
+    let approved = guarded.plan_unverified().held.expect("held").id;
+    assert_eq!(guarded.policy(|policy| policy.approved.extend([approved])).verify(&plan), Ok(()));
+    for object in ["ConfigMap syncd-x", "Role.rbac.authorization.k8s.io syncd-staging-write"] {
+        let home = format!("{} of service `a` is protected from deletion", id(object));
+        let mut world = World::new().wants("a", &[]).settled("a", &[(object, "v1")]).seen("a", object);
+        let own = plan_of_deletion(&mut world, object);
+        assert_eq!(world.policy(|policy| policy.namespace = "n".to_owned()).verify(&own), Err(vec![home]));
+    }
+}
+
+/// Returns a plan that deletes the only object of `a`, as if nothing spoke against it.
+fn plan_of_deletion(world: &mut World, object: &str) -> Plan {
+    let mut plan = world.plan_unverified();
+    let service = service(&mut plan, "a");
+    service.withheld.clear();
+    let delete = PlannedDelete {
+        id: id(object),
+        api_version: String::new(),
+        uid: crate::world::uid(object),
+        reason: DeleteReason::Removed,
+        terminating: false,
+    };
+    let stage = syncd::plan::order::stage_of(&syncd::cluster::GroupKind::of(&delete.id));
+    service.deletes = vec![DeleteStage { stage, deletes: vec![delete] }];
+    plan
+}
+
+#[test]
+fn deletion_of_a_namespace_or_definition_with_something_in_it() {
+    let definition = "CustomResourceDefinition.apiextensions.k8s.io widgets.example.org";
+    let world = |shell: &str| {
+        let world = World::new().wants("a", &[]).settled("a", &[(shell, "v1")]).seen("a", shell);
+        world.policy(|policy| policy.protected.clear())
+    };
+    for (shell, inside) in [("Namespace n", "ConfigMap theirs"), (definition, "Widget.example.org theirs")] {
+        let mut empty = world(shell).holds(shell, &[]);
+        let plan = empty.plan_unverified();
+        assert_eq!(plan.deletes().count(), 1);
+        assert_eq!(empty.verify(&plan), Ok(()));
+        let refused = |mut world: World, lost: &str| {
+            world.plan_unverified();
+            assert_eq!(world.verify(&plan), Err(vec![format!("with {} of service `a` goes {lost}", id(shell))]));
+        };
+        let object = id(inside).to_string();
+        refused(world(shell), "nobody knows what");
+        refused(world(shell).holds(shell, &[inside]), &object);
+        refused(world(shell).holds(shell, &[]).settled("b", &[(inside, "v1")]), &object);
+    }
 }
 
 #[test]

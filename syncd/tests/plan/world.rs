@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use syncd::cluster::{GroupKind, Observed};
 use syncd::config::{Fuse, protected_by_default};
 use syncd::desired::{Content, Desired, Object, Source};
-use syncd::live::{Live, Seen};
+use syncd::live::{Inside, Live, Resident, Seen};
 use syncd::plan::{Plan, Policy, Scope, Selection, plan, select, verify};
 use syncd::repo::{CommitInfo, Revision};
 use syncd::report::Trigger;
@@ -218,8 +218,8 @@ impl World {
     pub fn seen_so(mut self, service: &str, text: &str, change: impl FnOnce(&mut Seen)) -> Self {
         let hash = self.state.record(service).and_then(|record| record.held.get(&id(text))).and_then(|held| held.hash);
         let defines = syncd::live::defined_kind(&manifest(text, "").value);
-        let mut seen =
-            Seen { observed: observed(service, &uid(text), hash), prune_disabled: false, owner: None, defines };
+        let observed = observed(service, &uid(text), hash);
+        let mut seen = Seen { observed, prune_disabled: false, owner: None, defines, claims: false };
         change(&mut seen);
         self.live.seen.insert(id(text), Some(seen));
         self
@@ -228,6 +228,13 @@ impl World {
     /// An object was looked at alone: it does not exist.
     pub fn seen_gone(mut self, text: &str) -> Self {
         self.live.seen.insert(id(text), None);
+        self
+    }
+
+    /// What is in a namespace, or which instances of a definition there are: objects, as [`uid`] has them.
+    pub fn holds(mut self, shell: &str, objects: &[&str]) -> Self {
+        let resident = |text: &&str| Resident { id: id(text), uid: uid(text), leaving: false };
+        self.live.inside.insert(id(shell), Inside::Known(objects.iter().map(resident).collect()));
         self
     }
 
@@ -275,7 +282,7 @@ impl World {
         assert_eq!(plan.id(), again.id(), "the same world has the same plan");
         let mut text = plan.to_string().replacen(&format!("plan {} ", plan.id().short()), "plan ", 1);
         if let Some(held) = &plan.held {
-            text = text.replace(&held.id.to_string(), "<id>");
+            text = text.replace(&held.id.to_string(), "<id>").replace(&held.id.short(), "<short id>");
         }
         text
     }
