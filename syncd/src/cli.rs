@@ -502,7 +502,7 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     let pace = Pace { poll: poll_interval, slowest: poll_interval_max, silence: cycle_timeout, ..Pace::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
-    let face = Arc::new(Face::new(Arc::clone(&metrics), pace.silence_max()));
+    let face = Arc::new(Face::new(Arc::clone(&metrics), Arc::clone(&clock), pace.silence_max()));
     let listener = TcpListener::bind(listen).await.map_err(|source| CliError::Listen { address: listen, source })?;
     let observer: Arc<dyn Observer> = Arc::new(Both(Logged, Arc::clone(&face)));
     let fence = if common.no_leader_election { Fence::none() } else { Fence::shut() };

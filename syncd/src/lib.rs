@@ -45,6 +45,8 @@ pub mod kube;
 pub mod leader;
 pub mod logs;
 pub mod metrics;
+pub mod page;
 pub mod progress;
 pub mod summary;
+pub mod view;
 pub mod webhook;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::report::{Event, Observer, ServiceReport, Waiting};
+use crate::report::{Event, Observer, ServiceReport, Waiting, printable};
 
 /// Rows of the table; what does not fit is counted.
 const ROWS_MAX: usize = 20;
@@ -63,7 +63,7 @@ impl<W: Write + Send> Observer for Progress<W> {
                 shown.waiting.remove(service);
                 vec![ended(service, report)]
             }
-            Event::Failed(error) => vec![format!("{}: {}", error.stage.as_str(), clean(&error.message))],
+            Event::Failed(error) => vec![format!("{}: {}", error.stage.as_str(), printable(&error.message))],
             // The report's own text says it with what to do about it.
             Event::Held(_) | Event::Drift { .. } => return,
             Event::Revision { .. } | Event::Planned { .. } | Event::Object { .. } => return,
@@ -101,7 +101,9 @@ fn table(waiting: &BTreeMap<String, Vec<Waiting>>) -> Vec<String> {
     let all: Vec<[String; 3]> = waiting
         .iter()
         .flat_map(|(service, waiting)| {
-            waiting.iter().map(|waiting| [clean(service), clean(&waiting.object.to_string()), clean(&waiting.message)])
+            waiting.iter().map(|waiting| {
+                [printable(service), printable(&waiting.object.to_string()), printable(&waiting.message)]
+            })
         })
         .collect();
     if all.is_empty() {
@@ -122,16 +124,12 @@ fn table(waiting: &BTreeMap<String, Vec<Waiting>>) -> Vec<String> {
 }
 
 fn row(service: &str, waiting: &Waiting) -> String {
-    format!("{}: {}: {}", clean(service), clean(&waiting.object.to_string()), clean(&waiting.message))
+    format!("{}: {}: {}", printable(service), printable(&waiting.object.to_string()), printable(&waiting.message))
 }
 
 fn ended(service: &str, report: &ServiceReport) -> String {
-    let error = report.error.as_ref().map(|error| format!(": {}", clean(error))).unwrap_or_default();
-    format!("{} {}, {:.1} s{error}", report.state.as_str(), clean(service), report.seconds)
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let error = report.error.as_ref().map(|error| format!(": {}", printable(error))).unwrap_or_default();
+    format!("{} {}, {:.1} s{error}", report.state.as_str(), printable(service), report.seconds)
 }
 
 #[cfg(test)]

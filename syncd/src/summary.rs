@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Cause, Fight, Outcome, Report};
+use crate::report::{Cause, Fight, Outcome, Report, printable};
 
 /// Returns a report as text, with a final newline.
 pub fn text(report: &Report) -> String {
@@ -14,11 +14,11 @@ pub fn text(report: &Report) -> String {
         .revision
         .as_ref()
         .map_or(" without a revision".to_owned(), |revision| format!(" at {}", revision.short()));
-    let subject = report.commit.as_ref().map(|commit| format!(" ({})", clean(&commit.subject))).unwrap_or_default();
+    let subject = report.commit.as_ref().map(|commit| format!(" ({})", printable(&commit.subject))).unwrap_or_default();
     let result = report.result.as_str();
     line(
         &mut out,
-        format_args!("{}: {result}{revision}{subject}, {:.1} s", clean(&report.environment), report.seconds),
+        format_args!("{}: {result}{revision}{subject}, {:.1} s", printable(&report.environment), report.seconds),
     );
     if !report.services.is_empty() {
         out.push('\n');
@@ -46,8 +46,8 @@ fn table(out: &mut String, report: &Report) {
     let rows = report.services.iter().map(|(name, service)| {
         let numbers = [service.applied, service.deleted, service.unchanged, service.failed, service.withheld];
         let [applied, deleted, unchanged, failed, kept] = numbers.map(|number| number.to_string());
-        let version = clean(service.version.as_deref().unwrap_or("-"));
-        [clean(name), version, service.state.as_str().to_owned(), applied, deleted, unchanged, failed, kept]
+        let version = printable(service.version.as_deref().unwrap_or("-"));
+        [printable(name), version, service.state.as_str().to_owned(), applied, deleted, unchanged, failed, kept]
     });
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -65,12 +65,12 @@ fn objects(report: &Report) -> Vec<String> {
         report.services.iter().flat_map(|(name, service)| service.objects.iter().map(move |object| (name, object)));
     let told = all.filter(|(_, object)| object.outcome != Outcome::Unchanged);
     told.map(|(name, object)| {
-        let error = object.error.as_ref().map(|error| format!(": {}", clean(error))).unwrap_or_default();
+        let error = object.error.as_ref().map(|error| format!(": {}", printable(error))).unwrap_or_default();
         format!(
             "{:<10}  {:<width$}  {}{error}",
             object.outcome.as_str(),
-            clean(name),
-            clean(&object.object.to_string())
+            printable(name),
+            printable(&object.object.to_string())
         )
     })
     .collect()
@@ -80,14 +80,14 @@ fn troubles(report: &Report) -> Vec<String> {
     let mut troubles = Vec::new();
     for (name, service) in &report.services {
         if let Some(error) = &service.error {
-            troubles.push(format!("{}: {}", clean(name), clean(error)));
+            troubles.push(format!("{}: {}", printable(name), printable(error)));
         }
         for waiting in &service.waiting_for {
             troubles.push(format!(
                 "{}: waited for {}: {}",
-                clean(name),
-                clean(&waiting.object.to_string()),
-                clean(&waiting.message)
+                printable(name),
+                printable(&waiting.object.to_string()),
+                printable(&waiting.message)
             ));
         }
         troubles.extend(service.causes.iter().flat_map(|cause| explained(name, cause)));
@@ -96,27 +96,29 @@ fn troubles(report: &Report) -> Vec<String> {
         troubles.push(format!("held: {held}; to let exactly these through: syncd approve {}", held.id));
     }
     for Fight { object, manager, fields, pause_seconds, .. } in &report.fights {
-        let manager = clean(manager.as_deref().unwrap_or("somebody"));
-        let fields = if fields.is_empty() { "it".to_owned() } else { clean(&fields.join(", ")) };
-        let object = clean(&object.to_string());
+        let manager = printable(manager.as_deref().unwrap_or("somebody"));
+        let fields = if fields.is_empty() { "it".to_owned() } else { printable(&fields.join(", ")) };
+        let object = printable(&object.to_string());
         troubles.push(format!("{object}: {manager} keeps changing {fields}; corrected every {pause_seconds} s"));
     }
     if !report.orphans.is_empty() {
         troubles.push(format!("objects that carry our label, but are in no record: {}", report.orphans.len()));
     }
-    troubles.extend(report.errors.iter().map(|error| format!("{}: {}", error.stage.as_str(), clean(&error.message))));
+    troubles
+        .extend(report.errors.iter().map(|error| format!("{}: {}", error.stage.as_str(), printable(&error.message))));
     troubles
 }
 
 /// Returns a cause: where, what, and what was said and logged there.
 fn explained(service: &str, cause: &Cause) -> Vec<String> {
-    let part = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!(", {what} {}", clean(name)));
+    let part = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!(", {what} {}", printable(name)));
     let place =
         [part("pod", &cause.pod), part("container", &cause.container)].into_iter().flatten().collect::<String>();
     let exit = cause.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
     let restarts = if cause.restarts > 0 { format!(", {} restarts", cause.restarts) } else { String::new() };
-    let object = clean(&cause.object.to_string());
-    let mut lines = vec![format!("{}: {object}{place}: {}{exit}{restarts}", clean(service), clean(&cause.reason))];
+    let object = printable(&cause.object.to_string());
+    let mut lines =
+        vec![format!("{}: {object}{place}: {}{exit}{restarts}", printable(service), printable(&cause.reason))];
     let withheld = cause.log_withheld.iter().cloned().collect::<Vec<_>>();
     let parts = [
         ("event", &cause.events),
@@ -125,17 +127,13 @@ fn explained(service: &str, cause: &Cause) -> Vec<String> {
         ("log not shown", &withheld),
     ];
     for (what, texts) in parts {
-        lines.extend(texts.iter().map(|text| format!("  {what}: {}", clean(text))));
+        lines.extend(texts.iter().map(|text| format!("  {what}: {}", printable(text))));
     }
     lines
 }
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("a string takes any text");
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl Environment {
     pub async fn start(name: &'static str, repository: &Repository, kubeconfig: &Path, verbose: bool) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new(name, Arc::clone(&clock)));
-        let face = Arc::new(Face::new(Arc::clone(&metrics), pace().silence_max()));
+        let face = Arc::new(Face::new(Arc::clone(&metrics), Arc::clone(&clock), pace().silence_max()));
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         #[expect(
