@@ -370,14 +370,14 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     async fn look_at_newcomers(&mut self, newcomers: BTreeSet<ObjectRef>, live: &mut Live) {
         let is_namespace = |id: &ObjectRef| id.group.is_empty() && id.kind == "Namespace";
         let (namespaces, mut others): (BTreeSet<_>, BTreeSet<_>) = newcomers.into_iter().partition(is_namespace);
-        let mut failed = live::look_at(self.cluster, live, &namespaces, self.settings).await;
+        let mut failed = live::look_for(self.cluster, live, &namespaces, self.settings).await;
         let absent: BTreeSet<String> = namespaces
             .into_iter()
             .filter(|id| matches!(live.presence(id), Presence::Absent))
             .map(|id| id.name)
             .collect();
         others.retain(|id| !absent.contains(&id.namespace));
-        failed.extend(live::look_at(self.cluster, live, &others, self.settings).await);
+        failed.extend(live::look_for(self.cluster, live, &others, self.settings).await);
         let is_absence = |class: ErrorClass| matches!(class, ErrorClass::NotServed | ErrorClass::NamespaceUnavailable);
         let unread = failed.into_iter().filter(|(_, error)| !is_absence(error.class));
         live.unread.extend(unread.map(|(id, error)| (id, error.message)));

@@ -4,6 +4,7 @@
 //! what was not looked at is [`Presence::Unknown`], never absent.
 
 mod inside;
+mod newcomers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,7 @@ use crate::config::Settings;
 use crate::state::is_state;
 
 pub use inside::{Inside, Resident, is_shell, look_inside, residents};
+pub use newcomers::look_for;
 
 /// Annotation on an object that keeps it from being deleted, with the value [`PRUNE_DISABLED`].
 pub const ANNOTATION_PRUNE: &str = "syncd/prune";

@@ -1,12 +1,16 @@
 //! Objects that were there before: taken over in place, without a delete and without fields of the former tool; or left to it.
 
+use std::collections::BTreeSet;
+
+use manifest::ObjectRef;
 use sandbox::Request as ModelRequest;
 use serde_json::{Value, json};
 use syncd::cycle::Memory;
+use syncd::live::{self, Live};
 use syncd::report::{CycleResult, ServiceState};
 
 use crate::cluster::HOME;
-use crate::world::{World, manifest, service, states};
+use crate::world::{ENVIRONMENT, World, id, manifest, service, states};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -135,4 +139,97 @@ async fn state_that_somebody_deleted_is_built_again_and_nothing_is_pruned() {
     let orphans: Vec<String> = report.orphans.iter().map(ToString::to_string).collect();
     assert_eq!(orphans, ["ConfigMap n/g"], "what nobody wants any more is told");
     assert!(world.object("ConfigMap g").is_some());
+}
+
+/// Objects of two kinds in several namespaces, there or not, with the marks of everybody, ours among them.
+fn marked(world: &World) -> BTreeSet<ObjectRef> {
+    let marks = [
+        json!({}),
+        json!({"annotations": helm()}),
+        json!({"annotations": {"syncd/prune": "disabled", "syncd/hash": "h"}}),
+        json!({"labels": {"syncd/environment": ENVIRONMENT, "syncd/service": "app1"}}),
+        json!({"labels": {"syncd/environment": "production"}}),
+        json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}),
+        json!({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true}]}),
+        json!({"finalizers": ["example.org/stays"]}),
+    ];
+    let mut ids = BTreeSet::new();
+    for (number, marks) in marks.iter().enumerate() {
+        for (kind, plural) in [("ConfigMap", "configmaps"), ("Secret", "secrets")] {
+            for namespace in ["n", "other"] {
+                let mut object = manifest(&format!("{kind} o{number}"), "x");
+                object["metadata"]["namespace"] = json!(namespace);
+                for (key, value) in marks.as_object().expect("a mapping") {
+                    object["metadata"][key] = value.clone();
+                }
+                let path = format!("/api/v1/namespaces/{namespace}/{plural}");
+                world.somebody(ModelRequest::create(&path, object));
+                let of = |name: String| ObjectRef { namespace: namespace.to_owned(), name, ..id(&format!("{kind} x")) };
+                ids.extend([of(format!("o{number}")), of(format!("absent{number}"))]);
+            }
+        }
+    }
+    // One that is going.
+    world.somebody(ModelRequest::delete("/api/v1/namespaces/n/configmaps/o7"));
+    ids
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_tells_of_newcomers_what_reading_each_would() {
+    let world = World::new();
+    let ids = marked(&world);
+    let (mut one_by_one, mut by_list) = (Live::default(), Live::default());
+    assert_eq!(live::look_at(&world.cluster, &mut one_by_one, &ids, &world.settings).await, []);
+    assert_eq!(world.cluster.take_calls().len(), ids.len());
+    assert_eq!(live::look_for(&world.cluster, &mut by_list, &ids, &world.settings).await, []);
+    let calls = world.cluster.take_calls();
+    assert!(calls.len() * 4 < ids.len() && calls.iter().all(|call| call.starts_with("page ")), "{calls:?}");
+    assert_eq!(by_list, one_by_one);
+    assert_eq!(by_list.seen.values().filter(|seen| seen.is_some()).count(), 32);
+    assert_eq!(by_list.seen.values().flatten().filter(|seen| seen.owner.is_some()).count(), 16);
+
+    // Nothing else follows where lists are refused.
+    for begin in ["page ConfigMap in n", "page Secret in other"] {
+        world.cluster.deny(begin);
+        let mut by_both = Live::default();
+        assert_eq!(live::look_for(&world.cluster, &mut by_both, &ids, &world.settings).await, [], "{begin}");
+        assert_eq!(by_both, one_by_one, "{begin}");
+        assert!(world.cluster.take_calls().iter().any(|call| call.starts_with("get ")), "{begin}");
+        world.cluster.allow_all();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_list_of_others_is_not_read_to_its_end_for_few_newcomers() {
+    let world = World::new();
+    for number in 0..200 {
+        let map = manifest(&format!("ConfigMap foreign{number:03}"), "x");
+        world.somebody(ModelRequest::create("/api/v1/namespaces/n/configmaps", map));
+    }
+    let ids: BTreeSet<ObjectRef> = (0..9).map(|number| id(&format!("ConfigMap mine{number}"))).collect();
+    let mut live = Live::default();
+    live::look_for(&world.cluster, &mut live, &ids, &world.settings).await;
+    let calls = world.cluster.take_calls();
+    assert_eq!(calls.iter().filter(|call| call.starts_with("page ")).count(), 1, "{calls:?}");
+    assert_eq!((calls.len(), live.seen.len()), (10, 9));
+    assert!(live.seen.values().all(Option::is_none));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_sync_of_many_services_looks_for_them_by_lists() {
+    let mut world = World::new();
+    let kinds = ["ConfigMap", "Secret", "Service", "ServiceAccount"];
+    let services: Vec<_> = (0..100)
+        .map(|number| {
+            let names: Vec<String> = kinds.iter().map(|kind| format!("{kind} o{number}")).collect();
+            let objects: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v1")).collect();
+            service(&format!("app{number:03}"), &objects)
+        })
+        .collect();
+    world.commit(&services);
+    let report = world.synced().await;
+    assert_eq!(report.applied_resources.len(), 400);
+    let calls = world.cluster.take_calls();
+    let count = |begin: &str| calls.iter().filter(|call| call.starts_with(begin)).count();
+    assert_eq!((count("get "), count("page "), count("apply ")), (0, 4, 400));
 }
