@@ -4,6 +4,7 @@
 //! cycle from inside. Invariant: every way to end has a documented exit code ([`EXIT_CODES`]), and `once` leaves its report behind
 //! whatever happens after the arguments were understood.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use manifest::ObjectRef;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use ulid::Ulid;
 
 use crate::adoption::TOOLS;
@@ -21,7 +24,7 @@ use crate::approval;
 use crate::cluster::ClusterError;
 use crate::config::{DriftPolicy, History, Settings};
 use crate::cycle::{Clock, Mode, Request, Takeover};
-use crate::daemon::{self, Pace, Reconciler, failed_report};
+use crate::daemon::{self, Listener, Pace, Reconciler, failed_report};
 use crate::election::{Election, Fence};
 use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError, SshAccess};
 use crate::http::{self, Face};
@@ -29,6 +32,7 @@ use crate::kube::{ConnectError, Connection, KubeCluster, OnTraffic, Timeouts, Tr
 use crate::leader::{self, Leadership, Surroundings};
 use crate::logs::{self, Logged};
 use crate::metrics::{CountedRepo, Metrics};
+use crate::notify::{self, Notifier, OnResult};
 use crate::progress::{Form, Progress};
 use crate::repo::Revision;
 use crate::report::{CycleError, CycleResult, Event, Observer, Report, ServiceState, Stage};
@@ -130,7 +134,10 @@ struct Run {
     /// File with the secret that whoever calls the webhook proves to know, at least 16 bytes; read anew for each call
     #[arg(long, env = "SYNCD_WEBHOOK_SECRET_FILE", value_name = "FILE", requires = "webhook_listen")]
     webhook_secret_file: Option<PathBuf>,
-    /// Address of /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
+    /// YAML file of whom to tell what happens: chats, webhooks, statuses of commits (docs/notifications.md)
+    #[arg(long, env = "SYNCD_NOTIFY_CONFIG", value_name = "FILE")]
+    notify_config: Option<PathBuf>,
+    /// Address of the status page, /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
     #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     listen: SocketAddr,
 }
@@ -383,6 +390,24 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The file of receivers cannot be read.
+    #[error("cannot read the receivers of notifications {path:?}")]
+    NotifyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of receivers cannot be used.
+    #[error("the receivers of notifications {path:?} cannot be used")]
+    Notify {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: notify::ConfigError,
+    },
     /// The file of rules cannot be read.
     #[error("cannot read the readiness rules {path:?}")]
     RulesFile {
@@ -458,6 +483,8 @@ impl CliError {
             CliError::Status { .. } | CliError::NotHeld { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
+            | CliError::NotifyFile { .. }
+            | CliError::Notify { .. }
             | CliError::RulesFile { .. }
             | CliError::Rules { .. }
             | CliError::Listen { .. }
@@ -472,7 +499,9 @@ impl CliError {
             CliError::Source(_) => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
             CliError::Led { .. } | CliError::State(_) | CliError::NotHeld { .. } => Stage::State,
-            CliError::RulesFile { .. }
+            CliError::NotifyFile { .. }
+            | CliError::Notify { .. }
+            | CliError::RulesFile { .. }
             | CliError::Rules { .. }
             | CliError::Listen { .. }
             | CliError::Report { .. }
@@ -496,15 +525,17 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
 }
 
 async fn run(arguments: Run) -> Result<Exit, CliError> {
-    let Run { common, poll_interval, poll_interval_max, cycle_timeout, webhook_listen, webhook_secret_file, listen } =
-        arguments;
+    let Run { common, poll_interval, poll_interval_max, cycle_timeout, notify_config, listen, .. } = arguments;
+    let webhook = arguments.webhook_listen.zip(arguments.webhook_secret_file);
     logs::install(common.log_format, common.log_level);
     let pace = Pace { poll: poll_interval, slowest: poll_interval_max, silence: cycle_timeout, ..Pace::default() };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
     let face = Arc::new(Face::new(Arc::clone(&metrics), Arc::clone(&clock), pace.silence_max()));
     let listener = TcpListener::bind(listen).await.map_err(|source| CliError::Listen { address: listen, source })?;
-    let observer: Arc<dyn Observer> = Arc::new(Both(Logged, Arc::clone(&face)));
+    let notifier = notifier(notify_config.as_deref(), &common.environment, &metrics)?;
+    let heard = Arc::new(Heard { face: Arc::clone(&face), notifier });
+    let observer: Arc<dyn Observer> = Arc::new(Both(Logged, Arc::clone(&heard)));
     let fence = if common.no_leader_election { Fence::none() } else { Fence::shut() };
     let mut reconciler = reconciler(&common, metrics, Arc::clone(&clock), observer, &fence).await?;
     let stop = stop_on_signal()?;
@@ -517,7 +548,7 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
     )]
     let pages = tokio::spawn(http::serve(listener, pages));
     tracing::info!(environment = common.environment, %listen, version = env!("CARGO_PKG_VERSION"), "syncd started");
-    if let Some((address, secret_file)) = webhook_listen.zip(webhook_secret_file) {
+    if let Some((address, secret_file)) = webhook {
         let listener = TcpListener::bind(address).await.map_err(|source| CliError::Listen { address, source })?;
         let address = listener.local_addr().unwrap_or(address);
         let webhook = Arc::new(Webhook::new(secret_file, reconciler.tip().poll_now()));
@@ -533,7 +564,7 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
         face.leadership(&Leadership::Leads { takeover: Takeover::Clean });
         let watches = reconciler.watches();
         tokio::select! {
-            () = daemon::run(&mut reconciler, &*tip, &pace, &*face, Ulid::new, stop) => {}
+            () = daemon::run(&mut reconciler, &*tip, &pace, &*heard, Ulid::new, stop) => {}
             never = watches => match never {},
         }
     } else {
@@ -541,7 +572,7 @@ async fn run(arguments: Run) -> Result<Exit, CliError> {
             logs::leadership(leadership);
             face.leadership(leadership);
         };
-        let (election, clock, listener) = (&election(&common), &*clock, &*face);
+        let (election, clock, listener) = (&election(&common), &*clock, &*heard);
         let around = Surroundings { election, fence: &fence, pace: &pace, clock, listener, tell: &tell };
         leader::lead(&mut reconciler, &around, Ulid::new, stop).await;
     }
@@ -721,6 +752,18 @@ async fn reconciler(
 }
 
 /// Reads the rules of a file.
+/// Returns who tells others, if anybody is to be told.
+fn notifier(path: Option<&Path>, environment: &str, metrics: &Arc<Metrics>) -> Result<Option<Notifier>, CliError> {
+    let Some(path) = path else { return Ok(None) };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|source| CliError::NotifyFile { path: path.to_owned(), source })?;
+    let metrics = Arc::clone(metrics);
+    let count: OnResult = Arc::new(move |receiver, result, number| metrics.notifications(receiver, result, number));
+    let notifier = notify::Config::read(&text)
+        .and_then(|config| Notifier::start(config, environment, notify::Pace::default(), &count));
+    notifier.map(Some).map_err(|source| CliError::Notify { path: path.to_owned(), source })
+}
+
 fn rules(path: Option<&Path>) -> Result<Rules, CliError> {
     let Some(path) = path else { return Ok(Rules::default()) };
     let text = std::fs::read_to_string(path);
@@ -808,6 +851,38 @@ impl Clock for SystemClock {
 }
 
 /// Tells two.
+/// Everyone outside who hears of cycles.
+struct Heard {
+    face: Arc<Face>,
+    notifier: Option<Notifier>,
+}
+
+impl Observer for Heard {
+    fn observe(&self, event: &Event) {
+        self.face.observe(event);
+        self.notifier.iter().for_each(|notifier| notifier.hear(event));
+    }
+
+    fn recorded(&self, objects: BTreeMap<ObjectRef, String>) {
+        self.face.recorded(objects);
+    }
+}
+
+impl Listener for Heard {
+    fn beat(&self) {
+        self.face.beat();
+    }
+
+    fn last_event(&self) -> Option<Instant> {
+        self.face.last_event()
+    }
+
+    fn report(&self, report: &Report) {
+        self.face.report(report);
+        self.notifier.iter().for_each(|notifier| notifier.end(report));
+    }
+}
+
 struct Both<A, B>(A, Arc<B>);
 
 impl<A: Observer, B: Observer> Observer for Both<A, B> {

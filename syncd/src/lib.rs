@@ -45,6 +45,7 @@ pub mod kube;
 pub mod leader;
 pub mod logs;
 pub mod metrics;
+pub mod notify;
 pub mod page;
 pub mod progress;
 pub mod summary;

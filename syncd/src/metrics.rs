@@ -150,6 +150,11 @@ impl Metrics {
         self.all.in_flight.with_label_values::<&str>(&[]).add(change);
     }
 
+    /// Counts messages to others; none shows that there is the receiver.
+    pub fn notifications(&self, receiver: &str, result: &'static str, number: u64) {
+        self.all.notifications.with_label_values(&[receiver, result]).inc_by(number);
+    }
+
     /// Notes a request to the Kubernetes API, answered with an HTTP status; 0: not answered.
     pub fn request(&self, verb: &str, code: u16, duration: Duration) {
         observe(&self.all.kubernetes_seconds, &[verb, &code.to_string()], duration.as_secs_f64());

@@ -157,6 +157,8 @@ families! {
         "Requests to the Kubernetes API that wait for the head of the answer.";
     watch_restarts: IntCounterVec, "watch_restarts_total", [], NONE,
         "Times that a watch broke, or had to begin anew.";
+    notifications: IntCounterVec, "notifications_total", ["receiver", "result"], NONE,
+        "Messages to others; retried: an attempt that failed and is made again.";
 }
 
 /// Every label, with the values it can have.
@@ -167,7 +169,8 @@ pub fn labels() -> Vec<(&'static str, String)> {
     let stages: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
     let result = format!(
         "of polls and requests to the repository: {}; of cycles: unchanged, synced, superseded, held, failed; of applies: \
-         created, configured, unchanged; of prunes: deleted, withheld",
+         created, configured, unchanged; of prunes: deleted, withheld; \
+         of notifications: told, retried, dropped",
         words(&POLL_RESULTS)
     );
     vec![
@@ -178,6 +181,7 @@ pub fn labels() -> Vec<(&'static str, String)> {
         ("takeover", "clean, forced".to_owned()),
         ("request", "tip, fetch, verify, lineage, read".to_owned()),
         ("result", result),
+        ("receiver", "names in the file of receivers".to_owned()),
         ("trigger", "none, start, changed, retry, drift, full".to_owned()),
         ("stage", words(&stages)),
         ("phase", "source, read, plan, execute".to_owned()),
