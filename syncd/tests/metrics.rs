@@ -312,6 +312,7 @@ fn every_metric_is_in_the_table_with_its_labels_and_nothing_is_unbounded() {
         metrics.observe(&object("Deployment", outcome));
     }
     metrics.request("apply", 200, Duration::ZERO);
+    metrics.notifications("chat", "told", 1);
     metrics.cycle(&report(&[("app1", ServiceState::Synced)]));
     let documented: BTreeSet<&str> = labels().iter().map(|(name, _)| *name).collect();
     for family in TABLE {
