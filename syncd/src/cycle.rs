@@ -291,10 +291,16 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();
         let mut live = Live::default();
-        self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&self.memory.look_again)), &state)
-            .await;
+        let resting = self.memory.resting(&source, full);
+        // What is known to be open and not due is left alone, whatever exists.
+        let waits = |name: &String| {
+            let content = source.index.services.get(name).map(|entry| &entry.content);
+            resting.contains(name) && !state.record(name).is_some_and(|record| record.is_settled(content))
+        };
+        let again: BTreeSet<String> = self.memory.look_again.iter().filter(|name| !waits(name)).cloned().collect();
+        self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&again)), &state).await;
         self.look_at_drifted(&mut live).await;
-        let mut selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);
+        let mut selection = plan::select(&source.index, &state, &live, &resting, scope);
         if self.memory.leaves_out_held(&selection) {
             self.memory.wake_held();
             selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);

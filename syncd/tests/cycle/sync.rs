@@ -76,6 +76,23 @@ async fn nothing_new_costs_the_cluster_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_is_not_ready_costs_nothing_until_it_is_due() {
+    let mut world = World::new();
+    let quick = Sync { timeout_seconds: 5, ..Sync::default() };
+    world.commit(&[service("app1", &[("Deployment.apps a", "never-ready")]).sync(quick)]);
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed)].into());
+    world.cluster.take_calls();
+    world.wait(Duration::from_secs(5)).await;
+    world.cycle().await;
+    assert_eq!(world.cluster.take_calls(), Vec::<String>::new());
+    world.wait(Duration::from_secs(15)).await;
+    let report = world.cycle().await;
+    assert_eq!(report.trigger, Trigger::Retry);
+    assert_eq!(world.cluster.take_calls()[0], "list Deployment.apps", "then it is looked at");
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_changed_object_is_one_apply_and_two_state_writes() {
     let mut world = World::new();
     world.commit(&[service("app1", APP), service("app2", &[("ConfigMap b", "v1")])]);
