@@ -243,9 +243,11 @@ impl State {
         &mut self,
         group: &str,
         kind: &str,
-        object: Value,
+        mut object: Value,
     ) -> Result<std::sync::Arc<Value>, Status> {
         let known = self.kinds.of_kind(group, kind).cloned().ok_or_else(Status::no_resource)?;
+        // A name that is generated is there before anybody is asked.
+        self.name_object(&mut object);
         let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
         let target = Target {
             group: known.group.clone(),

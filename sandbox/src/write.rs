@@ -128,7 +128,7 @@ impl State {
         Ok((object, warnings))
     }
 
-    fn name_object(&mut self, object: &mut Value) {
+    pub(crate) fn name_object(&mut self, object: &mut Value) {
         let metadata = &object["metadata"];
         let has_name = !metadata["name"].as_str().unwrap_or_default().is_empty();
         if let (false, Some(prefix)) = (has_name, metadata["generateName"].as_str()) {

@@ -193,6 +193,26 @@ fn a_pod_waits_for_what_it_needs() {
 }
 
 #[test]
+fn a_pod_is_put_on_a_node_with_the_labels_it_asks_for() {
+    let cluster = cluster();
+    let selecting = |name: &str, value: &str| {
+        let mut body = workload("Deployment", name, "", &json!({}));
+        body["spec"]["template"]["spec"]["nodeSelector"] = json!({"kubernetes.io/hostname": value});
+        body
+    };
+    apply(&cluster, &selecting("there", "node-2"));
+    apply(&cluster, &selecting("nowhere", "node-9"));
+    cluster.advance(Duration::from_secs(5));
+    let pods = pods(&cluster);
+    let of = |name: &str| pods.iter().find(|pod| pod["metadata"]["labels"]["app"] == name).expect("a pod");
+    assert_eq!(of("there")["spec"]["nodeName"], "node-2");
+    let message = "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+    let conditions = of("nowhere")["status"]["conditions"].as_array().expect("a list");
+    let scheduled = conditions.iter().find(|condition| condition["type"] == "PodScheduled").expect("there");
+    assert_eq!((&scheduled["reason"], &scheduled["message"]), (&json!("Unschedulable"), &json!(message)));
+}
+
+#[test]
 fn denied_pods_fail_the_replica_set_and_the_deployment_says_so() {
     let cluster = cluster();
     let answer = Answer::QuotaExceeded { message: "exceeded quota: small".into() };
@@ -201,6 +221,8 @@ fn denied_pods_fail_the_replica_set_and_the_deployment_says_so() {
     cluster.advance(Duration::from_secs(2));
     let deployment = get(&cluster, "apps", "Deployment", "web");
     assert_eq!(condition(&deployment, "ReplicaFailure"), ("True".into(), "FailedCreate".into()));
+    let told = deployment["status"]["conditions"].to_string();
+    assert!(told.contains("pods \\\"web-"), "the name that the pod would have had is told: {told}");
     assert!(reasons(&cluster).iter().any(|reason| reason == "FailedCreate"));
     cluster.set_faults(|faults| faults.rules.clear());
     cluster.advance(Duration::from_secs(10));

@@ -103,9 +103,19 @@ impl State {
 
     fn schedule(&mut self, key: &ObjectKey, pod: &Arc<Value>, behaviour: &Behaviour) {
         let now = self.now_text();
-        if *behaviour == Behaviour::Unschedulable || self.settings.nodes == 0 {
-            let nodes = self.settings.nodes;
-            let message = format!("0/{nodes} nodes are available: {nodes} node(s) had untolerated taint(s).");
+        let nodes = self.settings.nodes;
+        let selected = self.selected_nodes(pod);
+        let refused = match &selected {
+            _ if *behaviour == Behaviour::Unschedulable || nodes == 0 => {
+                Some(format!("0/{nodes} nodes are available: {nodes} node(s) had untolerated taint(s)."))
+            }
+            Some(selected) if selected.is_empty() => Some(format!(
+                "0/{nodes} nodes are available: {nodes} node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, \
+                 preemption: 0/{nodes} nodes are available: {nodes} Preemption is not helpful for scheduling."
+            )),
+            _ => None,
+        };
+        if let Some(message) = refused {
             let is_new = self.edit(key, SCHEDULER, Part::Status, |pod| {
                 super::set_condition(&mut pod["status"], "PodScheduled", "False", "Unschedulable", &message, &now);
             });
@@ -114,7 +124,7 @@ impl State {
             }
             return;
         }
-        let node = match wanted_node(pod) {
+        let node = match wanted_node(pod).or_else(|| selected.as_ref()?.first().map(String::as_str)) {
             Some(node) => node.to_owned(),
             None => {
                 self.work.next_node = self.work.next_node % self.settings.nodes + 1;
@@ -133,6 +143,15 @@ impl State {
         let message = format!("Successfully assigned {namespace}/{name} to {node}");
         self.tell(pod, SCHEDULER, "Normal", "Scheduled", &message);
         self.begin_pod(key);
+    }
+
+    /// Lists the nodes with the labels that a pod asks for; `None` where it asks for none.
+    fn selected_nodes(&self, pod: &Value) -> Option<Vec<String>> {
+        let selector = pod["spec"]["nodeSelector"].as_object().filter(|selector| !selector.is_empty())?;
+        let kind = self.kinds.of_kind("", "Node")?.id;
+        let nodes = self.store.collection(kind).into_iter().flat_map(|nodes| nodes.list(""));
+        let fits = |node: &Value| selector.iter().all(|(name, value)| node["metadata"]["labels"][name] == *value);
+        Some(nodes.filter(|node| fits(node)).map(|node| text(&node["metadata"]["name"])).collect())
     }
 
     /// Writes what a node says of a pod it has just taken.
