@@ -131,67 +131,6 @@ async fn each_end_has_its_code_and_its_report() {
     assert_eq!(code, 4, "{report}");
 }
 
-/// Commits a change that would be seen in the cluster.
-fn change(world: &World, value: &str) -> String {
-    let mut object = config_map("a");
-    object["data"]["key"] = json!(value);
-    world.commit(&[("app1", object)], |_| {});
-    world.repository.tip()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_cannot_be_followed_is_held_with_its_reason_and_the_last_good_revision_stays_in_force() {
-    let mut world = World::new().await;
-    let good = change(&world, "1");
-    assert_eq!(world.once(&[]).await.0, 0);
-    let value = || world.sandbox.object("", "ConfigMap", "shop", "a").unwrap()["data"]["key"].clone();
-    let held = async |world: &World, arguments: &[&str], expected_stage: &str, part: &str| {
-        world.sandbox.take_requests();
-        let (code, report) = world.once(arguments).await;
-        assert_eq!((code, &report["result"], stage(&report)), (3, &json!("held"), &json!(expected_stage)), "{report}");
-        let message = report["errors"][0]["message"].as_str().unwrap();
-        assert!(message.contains(part), "{message}");
-        assert_eq!((&report["revision"], value()), (&json!(good), json!("1")), "{part}");
-        let writes = world.sandbox.take_requests().iter().filter(|entry| entry.verb.is_write()).count();
-        assert_eq!(writes, 0, "{part}");
-    };
-
-    let unsigned = change(&world, "2");
-    let signers = world.folder.path().join("signers");
-    std::fs::write(&signers, "").unwrap();
-    let signers = ["--allowed-signers-file", signers.to_str().unwrap()];
-    held(&world, &signers, "revision", &format!("revision {unsigned} is refused: the commit is not vouched for")).await;
-
-    world.repository.git(&["reset", "--quiet", "--hard", &good]);
-    world.repository.git(&["commit", "--quiet", "--amend", "--message", "rewritten"]);
-    let rewritten = change(&world, "3");
-    held(&world, &[], "history", &format!("revision {rewritten} does not descend from {good}")).await;
-    held(&world, &["--accept-revision", &unsigned], "history", "does not descend").await;
-
-    let git = world.repository.path().join(".git");
-    let away = world.repository.path().join("away");
-    std::fs::rename(&git, &away).unwrap();
-    let cache = world.folder.path().join("cache");
-    // Without a copy of its own a new process knows what is recorded, and cannot read it: no service can be looked at.
-    let (code, report) = world.once(&[]).await;
-    assert_eq!((code, stage(&report), value()), (1, &json!("source"), json!("1")), "{report}");
-    assert!(report["errors"][0]["message"].as_str().unwrap().contains("there is no such repository"), "{report}");
-    std::fs::rename(&away, &git).unwrap();
-
-    let cached = ["--cache-dir", cache.to_str().unwrap()];
-    for (approved, expected) in [(&unsigned, (3, json!("1"))), (&rewritten, (0, json!("3")))] {
-        let mut approve = Command::new(env!("CARGO_BIN_EXE_syncd"));
-        approve.args(["approve", approved, "--environment", "staging", "--kubeconfig"]);
-        let output = approve.arg(world.folder.path().join("kubeconfig")).output().await.unwrap();
-        assert_eq!(self::code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!((world.once(&cached).await.0, value()), expected, "{approved}");
-    }
-    std::fs::rename(&git, &away).unwrap();
-    let (code, report) = world.once(&cached).await;
-    assert_eq!((code, &report["result"], &report["revision"]), (3, &json!("held"), &json!(rewritten)), "{report}");
-    world.stop().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_work_are_told_before_anything_is_done() {
     let mut world = World::new().await;

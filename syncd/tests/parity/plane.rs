@@ -12,6 +12,7 @@ use sandbox::route::Target;
 use sandbox::{Answer, Rule};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
+use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 /// Longest time until the real server obeys a policy that was changed.
@@ -109,6 +110,37 @@ impl Plane {
         self.send("GET", &path(id, version_of(&id.group)), "application/json", &Value::Null).await.ok()
     }
 
+    /// Waits until an object, null where there is none, is as it should be. Returns how long that took.
+    pub async fn until(&self, id: &ObjectRef, what: &str, is_so: impl Fn(&Value) -> bool) -> Duration {
+        let begun = Instant::now();
+        loop {
+            let found = self.get(id).await.unwrap_or_default();
+            if is_so(&found) {
+                return begun.elapsed();
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{id}: never {what}: {found:#}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn has_kubectl(&self) -> bool {
+        Command::new("kubectl").arg("help").output().await.is_ok()
+    }
+
+    /// Runs `kubectl` as somebody at a terminal does.
+    pub async fn kubectl(&self, namespace: &str, arguments: &[&str], editor: &str) {
+        let mut command = Command::new("kubectl");
+        command.arg("--namespace").arg(namespace).args(arguments);
+        let output = command.env("KUBECONFIG", &self.kubeconfig).env("KUBE_EDITOR", editor).output().await.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Prints how long something took. On a real control plane it must not take longer than that.
+    pub fn measured(&self, what: &str, took: Duration, at_most: Duration) {
+        println!("{what}: {:.2} s, at most {:.1} s ({})", took.as_secs_f64(), at_most.as_secs_f64(), self.name());
+        assert!(self.model.is_some() || took <= at_most, "{what}: {took:?}");
+    }
+
     async fn send(&self, method: &str, path: &str, content_type: &str, body: &Value) -> Result<Value, Refused> {
         let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body).unwrap() };
         let request = http::Request::builder().method(method).uri(path).header("content-type", content_type);
@@ -177,6 +209,25 @@ impl Plane {
         self.apply("somebody", &configuration).await;
         let denial = Denial { name: webhook.to_owned(), verb: "apply", id: sample.clone() };
         self.wait_for(&denial, true).await;
+    }
+
+    /// Makes a namespace in which no pod may be created, because a quota says so.
+    pub async fn allow_no_pods(&self, namespace: &str) {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        self.apply("somebody", &object).await;
+        if let Some(model) = &self.model {
+            let message = "exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0".to_owned();
+            let mut rule = Rule::new(&["create"], &["pods"], Answer::QuotaExceeded { message });
+            namespace.clone_into(&mut rule.namespace);
+            model.cluster.set_faults(|faults| faults.rules.push(rule));
+            return;
+        }
+        let metadata = json!({"name": "none", "namespace": namespace});
+        let quota =
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "0"}}});
+        self.apply("somebody", &quota).await;
+        let id = manifest::Manifest::from_value(quota).unwrap().id;
+        self.until(&id, "in force", |quota| quota["status"]["hard"]["pods"] == "0").await;
     }
 
     /// Asks for what is denied, without meaning it, until the answer is the one that is wanted.

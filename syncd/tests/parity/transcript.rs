@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use manifest::ObjectRef;
+use regex::Regex;
 use serde_json::Value;
 use syncd::repo::Revision;
 use syncd::report::{CycleResult, Outcome, Report};
@@ -14,9 +15,10 @@ use syncd::state::{Reading, State};
 
 /// A text that grows.
 pub struct Transcript {
-    hash: regex::Regex,
+    rules: Vec<(Regex, &'static str)>,
     text: String,
-    scenario: String,
+    /// What is called otherwise, and how.
+    names: Vec<(String, &'static str)>,
     revisions: BTreeMap<String, String>,
     /// uids of each object, in the order in which they were seen.
     uids: BTreeMap<ObjectRef, Vec<String>>,
@@ -35,9 +37,9 @@ impl Transcript {
     /// Begins a transcript. The scenario's name, which namespaces and the environment have, is told as `n`.
     pub fn new(scenario: &str) -> Self {
         Transcript {
-            hash: regex::Regex::new("[0-9a-f]{64}").unwrap(),
+            rules: RULES.map(|(rule, by)| (Regex::new(rule).unwrap(), by)).into(),
             text: String::new(),
-            scenario: scenario.to_owned(),
+            names: vec![(scenario.to_owned(), "n")],
             revisions: BTreeMap::new(),
             uids: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -46,6 +48,11 @@ impl Transcript {
 
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Calls something otherwise from now on.
+    pub fn call(&mut self, name: String, by: &'static str) {
+        self.names.push((name, by));
     }
 
     pub fn title(&mut self, text: &str) {
@@ -82,6 +89,12 @@ impl Transcript {
     pub fn requests(&mut self, lines: &[String]) {
         self.last.remove("requests");
         self.list("requests", lines);
+    }
+
+    /// Tells what a running `syncd` told.
+    pub fn events(&mut self, lines: &[String]) {
+        self.last.remove("told");
+        self.list("told", lines);
     }
 
     /// Tells a report: what people get to know.
@@ -173,7 +186,8 @@ impl Transcript {
         let mut lines = Vec::new();
         if let Some(stored) = &state.root {
             let held = if stored.root.held.is_some() { ", deletions are held" } else { "" };
-            lines.push(format!("at {}{held}", stored.root.commit));
+            let epoch = if stored.root.epoch > 1 { format!(", epoch {}", stored.root.epoch) } else { String::new() };
+            lines.push(format!("at {}{epoch}{held}", stored.root.commit));
         }
         for (service, reading) in &state.services {
             let Reading::Stored(stored) = reading else {
@@ -211,7 +225,7 @@ impl Transcript {
     }
 
     fn clean(&self, text: &str) -> String {
-        let mut text = text.replace(&self.scenario, "n");
+        let mut text = self.names.iter().fold(text.to_owned(), |text, (name, by)| text.replace(name, by));
         for (revision, letter) in &self.revisions {
             text = text.replace(revision.as_str(), letter).replace(&revision[..12], letter);
         }
@@ -219,9 +233,21 @@ impl Transcript {
         if let Some((before, _)) = text.split_once(TEMPLATE) {
             text = format!("{before}{TEMPLATE} (...)");
         }
-        self.hash.replace_all(&text, "<hash>").into_owned()
+        self.rules.iter().fold(text, |text, (rule, by)| rule.replace_all(&text, *by).into_owned())
     }
 }
+
+/// What is not the same twice, and what is told in its place.
+const RULES: [(&str, &str); 6] = [
+    ("[0-9a-f]{64}", "<hash>"),
+    ("syncd approve [0-9a-f]{12}", "syncd approve <short>"),
+    ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>"),
+    ("-[0-9a-f]{7,10}-[0-9a-z]{5}", "-<pod>"),
+    // The condition that a Job has failed can be there before its last pod is counted.
+    ("failed after [0-9]+ failed pods", "failed after some failed pods"),
+    // What a kubelet says of a container has its own words; the reason, exit code and number of restarts are everyone's.
+    ("(, container [a-z]+: [A-Za-z]+): .*?( \\(exit code.*)?$", "$1$2"),
+];
 
 const TEMPLATE: &str = "spec.template: Invalid value:";
 

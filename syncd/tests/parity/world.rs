@@ -17,11 +17,12 @@ use syncd::config::Settings;
 use syncd::cycle::{Clock, Context, Memory, Mode, Request, run};
 use syncd::kube::{Connection, KubeCluster, OnTraffic, RequestFact, Timeouts, Traffic};
 use syncd::repo::Revision;
-use syncd::report::Report;
+use syncd::report::{Observer, Report};
 use syncd::state;
 use tokio::process::Command;
 use tokio::sync::watch;
 
+use crate::git_repository::Repository;
 use crate::plane::{self, Plane};
 use crate::repo::{Files, TestRepo};
 use crate::transcript::{Seen, Transcript};
@@ -157,11 +158,14 @@ pub struct World {
     pub repo: Arc<TestRepo>,
     pub settings: Settings,
     pub memory: Memory,
+    /// Who hears what happens in a cycle.
+    pub observer: Arc<dyn Observer>,
     pub requests: Requests,
     counts: Counts,
     /// Whose the objects are that were ever committed.
     objects: BTreeMap<Target, String>,
     pub transcript: Transcript,
+    pub is_skipped: bool,
     /// `syncd`'s way to the cluster.
     pub kube: KubeCluster,
     /// The scenario's own.
@@ -180,11 +184,8 @@ impl World {
             plane.apply("somebody", &object).await;
         }
         let requests = Requests::default();
-        let connect = async |listener: OnTraffic| {
-            let connection = Connection { kubeconfig: Some(plane.kubeconfig().to_owned()), context: None };
-            KubeCluster::connect(&connection, &home, Timeouts::default(), listener).await.unwrap()
-        };
-        let (kube, reader) = (connect(requests.listener()).await, connect(Arc::new(|_| {})).await);
+        let kube = connect(&plane, &home, requests.listener()).await;
+        let reader = connect(&plane, &home, Arc::new(|_| {})).await;
         let mut settings = Settings::new(&name, &home);
         // One at a time: then their order is the same twice.
         settings.concurrency = 1;
@@ -194,13 +195,20 @@ impl World {
             repo: Arc::default(),
             settings,
             memory: Memory::default(),
+            observer: Arc::new(()),
             requests,
             counts: Counts::default(),
             objects: BTreeMap::new(),
             transcript: Transcript::new(&name),
+            is_skipped: false,
             kube,
             reader,
         }
+    }
+
+    /// Returns one more way of a `syncd` to the cluster; its requests are told too.
+    pub async fn connect(&self) -> KubeCluster {
+        connect(&self.plane, &self.settings.namespace, self.requests.listener()).await
     }
 
     /// Returns the files of a commit, as the generator lays them out.
@@ -230,6 +238,36 @@ impl World {
         let letter = self.transcript.name_revision(&revision);
         self.transcript.line(&format!("pushed: {letter}"));
         revision
+    }
+
+    /// Pushes a commit to a real repository, for real processes; tells its letter.
+    pub fn push(&mut self, repository: &Repository, services: &[Service]) -> String {
+        let files = self.files(services);
+        let text = |content: &Vec<u8>| String::from_utf8(content.clone()).unwrap();
+        let files: Vec<(String, String)> = files.iter().map(|(path, content)| (path.clone(), text(content))).collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let id = repository.commit("change", &files);
+        let letter = self.transcript.name_revision(&Revision(id.clone()));
+        self.transcript.line(&format!("pushed: {letter}"));
+        id
+    }
+
+    /// Runs `syncd once` on a real repository, tells its exit code, and returns its report.
+    pub async fn once(&mut self, repository: &Repository, arguments: &[&str]) -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(["once", "--report", "-", "--environment", &self.name, "--repository", &repository.url()]);
+        command.args(["--namespace", &self.settings.namespace]).arg("--kubeconfig").arg(self.plane.kubeconfig());
+        let output = command.args(arguments).output().await.unwrap();
+        self.transcript.line(&format!("syncd once: exit code {}", output.status.code().unwrap()));
+        let error = || String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("no report: {why}: {}", error()))
+    }
+
+    /// Says that the scenario cannot be played here.
+    pub fn skip(&mut self, reason: &str) {
+        eprintln!("NOT RUN: {reason}");
+        self.is_skipped = true;
     }
 
     /// Begins a part of the story.
@@ -286,10 +324,18 @@ impl World {
 
     /// Runs a cycle of which nothing is told.
     pub async fn quiet_cycle(&mut self, mode: Mode) -> Report {
+        let mut memory = std::mem::take(&mut self.memory);
+        let report = self.cycle_with(&mut memory, mode).await;
+        self.memory = memory;
+        report
+    }
+
+    /// Runs a cycle with a memory of the caller's, who may do something else meanwhile.
+    pub async fn cycle_with(&self, memory: &mut Memory, mode: Mode) -> Report {
         let superseded = watch::Sender::new(false);
-        let context = Context { clock: &Now, observer: &(), superseded: superseded.subscribe() };
+        let context = Context { clock: &Now, observer: &*self.observer, superseded: superseded.subscribe() };
         let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
-        run(&*self.repo, &self.kube, &self.settings, &mut self.memory, &request, &context).await
+        run(&*self.repo, &self.kube, &self.settings, memory, &request, &context).await
     }
 
     /// The process ends and starts again.
@@ -373,11 +419,20 @@ impl World {
     }
 }
 
+async fn connect(plane: &Plane, home: &str, listener: OnTraffic) -> KubeCluster {
+    let connection = Connection { kubeconfig: Some(plane.kubeconfig().to_owned()), context: None };
+    KubeCluster::connect(&connection, home, Timeouts::default(), listener).await.unwrap()
+}
+
 /// What pods do. The two clusters are told by annotations of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
     Run,
     NeverReady,
+    CrashLoop,
+    ImagePullError,
+    ConfigError,
+    OutOfMemory,
 }
 
 /// Returns a pod template.
@@ -385,6 +440,10 @@ pub fn template(app: &str, behaviour: Behaviour, image: &str) -> Value {
     let (sandbox, real) = match behaviour {
         Behaviour::Run => ("healthy", "run"),
         Behaviour::NeverReady => ("never-ready", "not-ready"),
+        Behaviour::CrashLoop => ("crash-loop", "crash"),
+        Behaviour::ImagePullError => ("image-pull-error", "image-pull-error"),
+        Behaviour::ConfigError => ("config-error", "config-error"),
+        Behaviour::OutOfMemory => ("out-of-memory", "out-of-memory"),
     };
     let annotations = json!({sandbox::ANNOTATION: sandbox, "fakenodes/behaviour": real});
     json!({"metadata": {"labels": {"app": app}, "annotations": annotations}, "spec": {"containers": [{"name": "app", "image": image}]}})

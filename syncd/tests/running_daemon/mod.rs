@@ -3,6 +3,7 @@
 //! Nothing is waited for by time. Invariant: a process ends with the test that started it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::Stdio;
 
 use manifest::index::{Entry, Sync};
@@ -44,12 +45,19 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Starts it for the environment `staging`. Returns when it runs.
     pub async fn start(repository: &Repository, kubeconfig: &str) -> Self {
+        Daemon::start_for(repository, kubeconfig.as_ref(), ("staging", "syncd")).await
+    }
+
+    /// Starts it for an environment, with its state in a namespace. Returns when it runs.
+    pub async fn start_for(repository: &Repository, kubeconfig: &Path, (environment, namespace): (&str, &str)) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
-            .env("SYNCD_ENVIRONMENT", "staging")
+            .env("SYNCD_ENVIRONMENT", environment)
+            .env("SYNCD_NAMESPACE", namespace)
             .env("SYNCD_REPOSITORY", repository.url())
             .env("SYNCD_KUBECONFIG", kubeconfig);
         command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
