@@ -231,7 +231,7 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
     /// The cluster did not answer as hoped.
-    #[error("the state could not be {doing}: {source}")]
+    #[error("the state could not be {doing}: {source}{}", hint(source))]
     Cluster {
         /// `read`, `written` or `deleted`.
         doing: &'static str,
@@ -252,6 +252,15 @@ pub enum StateError {
         /// Why.
         reason: String,
     },
+}
+
+fn hint(error: &ClusterError) -> &'static str {
+    match error.class {
+        ErrorClass::NamespaceUnavailable => {
+            "; `syncd bootstrap` prints it with all that belongs to it, `kubectl create namespace` makes it alone"
+        }
+        _ => "",
+    }
 }
 
 impl State {
@@ -715,4 +724,17 @@ pub fn labels(environment: &str, service: Option<&str>) -> BTreeMap<String, Stri
     ]);
     labels.extend(service.map(|service| (LABEL_SERVICE.to_owned(), service.to_owned())));
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_namespace_is_told_with_what_makes_it() {
+        let message = "namespaces \"syncd\" not found".to_owned();
+        let source = ClusterError { class: ErrorClass::NamespaceUnavailable, code: 404, message };
+        let text = StateError::Cluster { doing: "written", source }.to_string();
+        assert!(text.contains("\"syncd\" not found; `syncd bootstrap`"), "{text}");
+    }
 }
