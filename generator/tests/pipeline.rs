@@ -198,6 +198,7 @@ fn inputs_are_all_that_a_render_reads_and_nothing_else() {
         ("services/app1/staging/version", "2"),
         ("services/app1/staging/config.yaml", "environment: {key1: other}"),
         ("services/app1/staging/sync.yaml", "wave: 1"),
+        ("services/app1/staging/sync.yaml", "drift: report"),
         ("services/_defaults/config.yaml", "environment: {key0: val0}"),
         ("services/_defaults/staging/config.yaml", "environment: {key0: val0}"),
         ("charts/generic/templates/_note.tpl", "text"),
@@ -224,6 +225,21 @@ fn inputs_are_all_that_a_render_reads_and_nothing_else() {
     for (path, content) in not_read {
         assert_eq!(inputs(path, content), old, "{path}: {content}");
     }
+}
+
+#[test]
+fn an_environment_says_more_exactly_how_a_service_is_synced() {
+    let repository = Repository::example();
+    repository.write("services/app1/sync.yaml", "drift: correct\nwave: 2\n");
+    repository.write("services/app1/staging/sync.yaml", "drift: ignore\n");
+    repository.render();
+    let said = |environment: &str| {
+        let index = repository.read(&format!("_gen/{environment}/index.json"));
+        let index: serde_json::Value = serde_json::from_str(&index).expect("an index");
+        index["services"]["app1"]["sync"].to_string()
+    };
+    assert_eq!(said("staging"), r#"{"drift":"ignore","wave":2}"#);
+    assert_eq!(said("production"), r#"{"drift":"correct","wave":2}"#);
 }
 
 #[test]

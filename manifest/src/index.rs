@@ -58,6 +58,9 @@ pub struct Sync {
     /// Services of the same environment that must be ready before this one is applied; sorted. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<String>,
+    /// What is done about changes that others make to its objects. Default: what `syncd` was told at its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<DriftPolicy>,
     /// Failures of one pod - ends of a container, failed pulls, failed probes after their allowance - that are let pass. Default: 1.
     #[serde(skip_serializing_if = "is_default_failures")]
     pub failures_allowed: u32,
@@ -80,6 +83,19 @@ pub struct Sync {
     /// Services of a lower wave are ready before this one is applied. Default: 0.
     #[serde(skip_serializing_if = "is_zero")]
     pub wave: i32,
+}
+
+/// What is done about changes that others make to what was applied, between two full syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DriftPolicy {
+    /// They are taken back at once.
+    #[default]
+    Correct,
+    /// They are told.
+    Report,
+    /// Nobody looks.
+    Ignore,
 }
 
 /// What follows when a service does not become ready.
@@ -110,6 +126,7 @@ impl Default for Sync {
     fn default() -> Self {
         Sync {
             depends_on: Vec::new(),
+            drift: None,
             failures_allowed: FAILURES_ALLOWED_DEFAULT,
             no_activity_seconds: None,
             on_failure: OnFailure::default(),
@@ -340,6 +357,7 @@ mod tests {
     #[test]
     fn how_to_wait_is_written_where_it_is_not_the_default() {
         let sync = Sync {
+            drift: Some(DriftPolicy::Report),
             failures_allowed: 3,
             no_activity_seconds: Some(90),
             on_failure: OnFailure::Rollback,
@@ -347,8 +365,7 @@ mod tests {
             ..Sync::default()
         };
         let text = serde_json::to_string(&sync).expect("a sync has string keys only");
-        let expected =
-            r#"{"failuresAllowed":3,"noActivitySeconds":90,"onFailure":"rollback","unschedulableSeconds":300}"#;
+        let expected = r#"{"drift":"report","failuresAllowed":3,"noActivitySeconds":90,"onFailure":"rollback","unschedulableSeconds":300}"#;
         assert_eq!(text, expected);
         assert_eq!(serde_json::from_str::<Sync>(&text).expect("valid"), sync);
         assert_eq!(serde_json::from_str::<Sync>("{}").expect("valid"), Sync::default());
@@ -362,10 +379,11 @@ mod tests {
             change(index.services.get_mut("app1").expect("there"));
             index.root()
         };
-        let changes: [fn(&mut Entry); 4] = [
+        let changes: [fn(&mut Entry); 5] = [
             |entry| entry.content = Hash::of(b"x"),
             |entry| entry.version = "x".to_owned(),
             |entry| entry.sync.prune = false,
+            |entry| entry.sync.drift = Some(DriftPolicy::Correct),
             |entry| entry.objects = 7,
         ];
         for change in changes {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use manifest::ObjectRef;
+use manifest::index::DriftPolicy;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,7 +23,7 @@ use ulid::Ulid;
 use crate::adoption::TOOLS;
 use crate::approval;
 use crate::cluster::ClusterError;
-use crate::config::{DriftPolicy, History, Settings};
+use crate::config::{History, Settings};
 use crate::cycle::{Clock, Mode, Request, Takeover};
 use crate::daemon::{self, Listener, Pace, Reconciler, failed_report};
 use crate::election::{Election, Fence};
@@ -278,7 +279,7 @@ struct Common {
     /// Time between two full syncs, each of which applies every object again
     #[arg(long, env = "SYNCD_FULL_SYNC_INTERVAL", default_value = "12h", value_parser = duration, value_name = "TIME", help_heading = "Cluster")]
     full_sync_interval: Duration,
-    /// What to do about changes that others make to what was applied, between two full syncs
+    /// What to do about changes that others make to what was applied, between two full syncs, unless a service says otherwise (sync.yaml)
     #[arg(long, env = "SYNCD_DRIFT", default_value = "correct", value_name = "POLICY", help_heading = "Cluster")]
     drift: Drift,
     /// YAML file of rules that tell when objects of custom kinds are ready, over the built-in ones

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use manifest::index::DriftPolicy;
+
 use crate::cluster::GroupKind;
 use crate::repo::Revision;
 use crate::rules::Rules;
@@ -35,20 +37,8 @@ pub struct Settings {
     pub retry: Retry,
     /// How custom kinds say that they are ready.
     pub rules: Rules,
-    /// What is done about changes that others make to what was applied.
+    /// What is done about changes that others make to what was applied, where a service says nothing of it.
     pub drift: DriftPolicy,
-}
-
-/// What is done about changes that others make to what was applied, between two full syncs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DriftPolicy {
-    /// They are taken back at once.
-    #[default]
-    Correct,
-    /// They are told.
-    Report,
-    /// Nobody looks.
-    Ignore,
 }
 
 /// Bounds on what the repository may hold, checked before anything is parsed.

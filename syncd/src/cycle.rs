@@ -10,6 +10,7 @@ mod outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use manifest::index::DriftPolicy;
 use manifest::{Hash, ObjectRef};
 use serde_json::json;
 use tokio::time::Instant;
@@ -134,6 +135,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.fresh |= fresh;
             return;
         };
+        self.context.observer.drift_policies(drift_policies(&source));
         let mut state = state;
         if self.note_new_history(&mut state, &source).await.is_err() {
             self.memory.fresh = true;
@@ -603,6 +605,12 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 fn recorded_kinds(state: &State, of: Option<&BTreeSet<String>>) -> BTreeSet<GroupKind> {
     let records = state.records().filter(|(name, _)| of.is_none_or(|of| of.contains(*name)));
     records.flat_map(|(_, record)| record.held.keys().map(GroupKind::of)).collect()
+}
+
+/// Returns what services say themselves about drift.
+fn drift_policies(source: &Source) -> BTreeMap<String, DriftPolicy> {
+    let said = source.index.services.iter().filter_map(|(name, entry)| Some((name.clone(), entry.sync.drift?)));
+    said.collect()
 }
 
 fn planned(plan: &Plan) -> Event {

@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manifest::ObjectRef;
+use manifest::index::DriftPolicy;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{GroupKind, Observed, WatchEvent};
-use crate::config::DriftPolicy;
 use crate::report::{Event, Fight, Observer};
 use crate::state::State;
 use judging::Tracker;
@@ -41,7 +41,7 @@ pub struct Drift {
 }
 
 impl Drift {
-    /// Knows nothing yet.
+    /// Knows nothing yet. `policy` is for services that say nothing themselves.
     pub fn new(policy: DriftPolicy, observer: Arc<dyn Observer>) -> Self {
         Drift {
             policy,
@@ -145,6 +145,11 @@ impl Observer for Listening<'_> {
 
     fn recorded(&self, objects: BTreeMap<ObjectRef, String>) {
         let kinds = self.0.tracker().recorded(objects);
+        self.0.watch(kinds);
+    }
+
+    fn drift_policies(&self, policies: BTreeMap<String, DriftPolicy>) {
+        let kinds = self.0.tracker().policies(policies);
         self.0.watch(kinds);
     }
 }

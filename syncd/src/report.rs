@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use manifest::index::DriftPolicy;
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
 
@@ -549,6 +550,9 @@ pub trait Observer: Send + Sync {
 
     /// Hears, when the state was read anew, which objects are recorded and by which services.
     fn recorded(&self, _objects: BTreeMap<ObjectRef, String>) {}
+
+    /// Hears, at least when the source in force changes, which services say themselves what is done about drift.
+    fn drift_policies(&self, _policies: BTreeMap<String, DriftPolicy>) {}
 }
 
 impl Observer for () {

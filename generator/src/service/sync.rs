@@ -2,6 +2,7 @@
 //!
 //! ```yaml
 //! dependsOn: [database]    # services of the same environment that are ready before this one is applied
+//! drift: correct           # what is done about changes that others make: correct, report, ignore; by default what syncd was started with
 //! failuresAllowed: 1       # failures of one pod that are let pass: ends of a container, failed pulls, failed probes
 //! noActivitySeconds: 240   # how long nothing may happen to what is waited for; by default only custom resources are held to it
 //! onFailure: hold          # when it does not become ready: hold, rollback (to what was ready last) or continue (with what waits for it)
@@ -16,7 +17,7 @@
 
 use std::collections::BTreeMap;
 
-use manifest::index::{OnFailure, Sync};
+use manifest::index::{DriftPolicy, OnFailure, Sync};
 use serde::Deserialize;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, suggest};
@@ -34,6 +35,7 @@ pub type File = Parsed<Keys>;
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Keys {
     depends_on: Option<Vec<String>>,
+    drift: Option<DriftPolicy>,
     failures_allowed: Option<u32>,
     no_activity_seconds: Option<u64>,
     on_failure: Option<OnFailure>,
@@ -65,6 +67,7 @@ pub struct Node<'n> {
 pub fn read(tree: &SourceTree, path: &str, diagnostics: &mut Diagnostics) -> Option<File> {
     const KEYS: &[&str] = &[
         "dependsOn",
+        "drift",
         "failuresAllowed",
         "noActivitySeconds",
         "onFailure",
@@ -107,6 +110,7 @@ pub fn effective(service: Option<&File>, environment: Option<&File>) -> Effectiv
     for file in [service, environment].into_iter().flatten() {
         let Keys { depends_on, prune, timeout_seconds, wave, .. } = &file.value;
         let sync = &mut effective.sync;
+        sync.drift = file.value.drift.or(sync.drift);
         sync.failures_allowed = file.value.failures_allowed.unwrap_or(sync.failures_allowed);
         sync.no_activity_seconds = file.value.no_activity_seconds.or(sync.no_activity_seconds);
         sync.on_failure = file.value.on_failure.unwrap_or(sync.on_failure);

@@ -9,13 +9,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use manifest::ObjectRef;
+use manifest::index::DriftPolicy;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Drifted;
 use super::fights::History;
 use crate::cluster::{GroupKind, Observed, WatchEvent};
-use crate::config::DriftPolicy;
 use crate::live::observed;
 use crate::ownership::{Entry, Field, REPLICAS, entries, ignored};
 use crate::report::{DriftAction, Event, Fight};
@@ -27,6 +27,8 @@ const FIELDS_NAMED_MAX: usize = 5;
 /// What is known of all objects with our label.
 pub(super) struct Tracker {
     policy: DriftPolicy,
+    /// What services say themselves. Nothing: that is not known yet, and nobody acts.
+    policies: Option<BTreeMap<String, DriftPolicy>>,
     recorded: BTreeMap<ObjectRef, String>,
     objects: BTreeMap<ObjectRef, Known>,
     /// What was told since telling began anew, of kinds of which it has not ended.
@@ -57,8 +59,8 @@ struct Known {
 
 /// Drift that nobody has corrected yet.
 struct Open {
-    /// Nothing: it is only told.
-    due: Option<Instant>,
+    /// When it is to be corrected, if it is to be.
+    due: Instant,
     finding: Finding,
 }
 
@@ -89,6 +91,7 @@ impl Tracker {
     pub(super) fn new(policy: DriftPolicy) -> Self {
         Tracker {
             policy,
+            policies: None,
             recorded: BTreeMap::new(),
             objects: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -120,12 +123,26 @@ impl Tracker {
     pub(super) fn recorded(&mut self, objects: BTreeMap<ObjectRef, String>) -> BTreeSet<GroupKind> {
         self.recorded = objects;
         self.open.retain(|id, _| self.recorded.contains_key(id));
-        let kinds: BTreeSet<GroupKind> = match self.policy {
-            DriftPolicy::Ignore => BTreeSet::new(),
-            DriftPolicy::Correct | DriftPolicy::Report => self.recorded.keys().map(GroupKind::of).collect(),
-        };
+        self.watched()
+    }
+
+    /// Takes over what services say themselves. Returns the kinds to watch.
+    pub(super) fn policies(&mut self, policies: BTreeMap<String, DriftPolicy>) -> BTreeSet<GroupKind> {
+        self.policies = Some(policies);
+        self.watched()
+    }
+
+    fn watched(&mut self) -> BTreeSet<GroupKind> {
+        let looks = |id: &&ObjectRef| self.policy_of(id) != DriftPolicy::Ignore;
+        let kinds: BTreeSet<GroupKind> = self.recorded.keys().filter(looks).map(GroupKind::of).collect();
         self.objects.retain(|id, _| kinds.contains(&GroupKind::of(id)));
         kinds
+    }
+
+    /// Returns what is done about drift of an object. Of what is not recorded, or where that is not known yet, nothing.
+    fn policy_of(&self, id: &ObjectRef) -> DriftPolicy {
+        let said = |service: &String| Some(self.policies.as_ref()?.get(service).copied().unwrap_or(self.policy));
+        self.recorded.get(id).and_then(said).unwrap_or(DriftPolicy::Ignore)
     }
 
     /// Notes that the present cycle applied an object: it is wanted.
@@ -215,11 +232,12 @@ impl Tracker {
             open.finding = finding;
             return;
         }
+        let policy = self.policy_of(&id);
         let history = self.histories.entry(id.clone()).or_default();
         let before = history.level();
         let due = history.answer_at(now, &finding.keys);
         let (level, pause) = (history.level(), history.pause());
-        if self.policy == DriftPolicy::Correct && level > before {
+        if policy == DriftPolicy::Correct && level > before {
             let pause_seconds = pause.as_secs();
             let fight = Fight {
                 object: id.clone(),
@@ -238,31 +256,29 @@ impl Tracker {
             self.rivals.insert(id.clone(), fight.clone());
             self.fights.push(fight);
         }
-        if self.policy == DriftPolicy::Report && finding.what != What::Suspect {
+        if policy == DriftPolicy::Report && finding.what != What::Suspect {
             let service = self.recorded.get(&id).cloned().unwrap_or_default();
             let (object, what, action) = (id.clone(), finding.to_string(), DriftAction::Reported);
             self.news.extend((!service.is_empty()).then_some(Event::Drift { service, object, what, action }));
         }
-        let due = (self.policy == DriftPolicy::Correct).then_some(due);
         self.open.insert(id, Open { due, finding });
     }
 
     /// Returns when the next correction is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.open.iter().filter(|(id, open)| self.is_known(id, open)).filter_map(|(_, open)| open.due).min()
+        self.open.iter().filter(|(id, open)| self.is_to_correct(id, open)).map(|(_, open)| open.due).min()
     }
 
-    /// What is gone while its service is being changed may be our own doing, unless we applied it just before: the end of the cycle tells.
-    fn is_known(&self, id: &ObjectRef, open: &Open) -> bool {
-        let service = self.recorded.get(id);
+    /// Tells whether an object is to be corrected. What is gone while its service is being changed may be our own doing, unless we applied it just before: the end of the cycle tells.
+    fn is_to_correct(&self, id: &ObjectRef, open: &Open) -> bool {
+        let service = self.recorded.get(id).filter(|_| self.policy_of(id) == DriftPolicy::Correct);
         let may_be_ours = |service: &String| self.under_way.contains(service) && !self.wanted.contains(id);
         service.is_some_and(|service| open.finding.what != What::Gone || !may_be_ours(service))
     }
 
     /// Returns what is to be corrected now.
     pub(super) fn take(&mut self, now: Instant) -> BTreeMap<ObjectRef, Drifted> {
-        let is_due =
-            |(id, open): &(&ObjectRef, &Open)| self.is_known(id, open) && open.due.is_some_and(|due| due <= now);
+        let is_due = |(id, open): &(&ObjectRef, &Open)| self.is_to_correct(id, open) && open.due <= now;
         let due: Vec<ObjectRef> = self.open.iter().filter(is_due).map(|(id, _)| id.clone()).collect();
         let mut taken = BTreeMap::new();
         for id in due {

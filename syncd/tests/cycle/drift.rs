@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use manifest::index::{DriftPolicy, Sync};
 use sandbox::Request as ModelRequest;
 use serde_json::{Value, json};
-use syncd::config::DriftPolicy;
 use syncd::report::{DriftAction, Event};
 
 use crate::leader::{Process, World};
@@ -371,4 +371,43 @@ async fn drift_is_only_told_or_not_even_looked_for_if_so_wished() {
     world.edit("ConfigMap b", "kubectl-edit", json!({"data": {"content": "mine"}}));
     world.pass(Duration::from_secs(60)).await;
     assert_eq!((world.drift(), requests(&process)), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_can_say_for_itself_what_is_done_about_drift() {
+    let of = |name: &str, object: &str, drift: Option<DriftPolicy>| {
+        service(name, &[(object, "v1")]).sync(Sync { drift, ..Sync::default() })
+    };
+    let services = |told: DriftPolicy| {
+        [
+            of("corrects", "ConfigMap a", Some(DriftPolicy::Correct)),
+            of("follows", "ConfigMap b", None),
+            of("ignores", "Secret s", Some(DriftPolicy::Ignore)),
+            of("reports", "ConfigMap d", Some(told)),
+        ]
+    };
+    let (world, process) = synced_under(&services(DriftPolicy::Report), DriftPolicy::Ignore).await;
+    let edit = |world: &World| {
+        for object in ["ConfigMap a", "ConfigMap b", "ConfigMap d"] {
+            world.edit(object, "kubectl-edit", json!({"data": {"content": "mine"}}));
+        }
+        world.edit("Secret s", "kubectl-edit", json!({"data": {"content": "bWluZQ=="}}));
+    };
+    edit(&world);
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!(requests(&process), ["apply ConfigMap n/a", "write syncd-staging-corrects"]);
+    let mut told = world.drift();
+    told.sort();
+    let line = |service: &str, object: &str, action: &str| {
+        format!("{service}: ConfigMap n/{object}: data.content changed by `kubectl-edit`: {action}")
+    };
+    assert_eq!(told, [line("corrects", "a", "corrected"), line("reports", "d", "reported")]);
+
+    // What was only told is corrected as soon as the service says so; nothing else of it changes.
+    world.commit(&services(DriftPolicy::Correct));
+    world.until("the edit is gone", || world.at("ConfigMap d", "/data/content") == "v1").await;
+    world.pass(Duration::from_secs(60)).await;
+    assert_eq!(world.at("ConfigMap b", "/data/content"), "mine");
+    assert_eq!(world.at("Secret s", "/data/content"), "bWluZQ==");
+    assert_eq!(world.drift(), [line("reports", "d", "corrected")]);
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use manifest::index::DriftPolicy;
 use sandbox::Request as ModelRequest;
-use syncd::config::{DriftPolicy, Settings};
+use syncd::config::Settings;
 use syncd::cycle::{Clock, Takeover};
 use syncd::daemon::{Listener, Pace, Reconciler};
 use syncd::election::{Election, Fence};
