@@ -152,6 +152,11 @@ impl Response {
         Response { content_type: "text/plain; charset=utf-8".to_owned(), ..Response::json(code, Value::from(text)) }
     }
 
+    /// Returns what is said in place of a server that does not answer for its group: no `Status`.
+    pub fn out_of_service() -> Response {
+        Response::text(503, "service unavailable\n")
+    }
+
     /// Whether the request was carried out.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.code)

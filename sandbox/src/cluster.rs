@@ -163,6 +163,13 @@ impl Cluster {
     /// Opens a watch on the collection, or the object, that the request names. Errors are answers to send as they are.
     pub fn watch(&self, request: &Request) -> Result<Watch, Box<Response>> {
         let mut state = self.lock();
+        if let Route::Objects(target) = route(&request.path)
+            && state.faults.is_down(&target.group)
+        {
+            let refused = Response::out_of_service();
+            state.note(Verb::Watch, &target, request, refused.code);
+            return Err(Box::new(refused));
+        }
         let opened = state.open_watch(request);
         let code = opened.as_ref().map_or_else(|status| status.code, |_| 200);
         if let Route::Objects(target) = route(&request.path) {
@@ -287,6 +294,7 @@ impl State {
             Route::Objects(target) => {
                 let verb = verb_of(request, &target);
                 let response = match verb {
+                    Some(_) if self.faults.is_down(&target.group) => Response::out_of_service(),
                     Some(verb) => {
                         let answer = self.serve_objects(verb, &target, request);
                         answer.unwrap_or_else(|refused| refused.into_response())

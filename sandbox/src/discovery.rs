@@ -166,7 +166,7 @@ fn aggregated(state: &State, core: bool, format: &str) -> Response {
 }
 
 fn aggregated_version(state: &State, group: &str, version: &str) -> Value {
-    if state.faults.outages.iter().any(|down| down == group) {
+    if state.faults.is_down(group) {
         return json!({"version": version, "freshness": "Stale"});
     }
     let resources: Vec<Value> = kinds(state, group, version)
@@ -196,8 +196,8 @@ fn aggregated_version(state: &State, group: &str, version: &str) -> Value {
 }
 
 fn resources(state: &State, group: &str, version: &str) -> Response {
-    if state.faults.outages.iter().any(|down| down == group) {
-        return Response::from(Status::unavailable("the server is currently unable to handle the request"));
+    if state.faults.is_down(group) {
+        return Response::out_of_service();
     }
     let mut list = Vec::new();
     for kind in kinds(state, group, version) {

@@ -96,9 +96,14 @@ pub enum Answer {
 }
 
 impl Faults {
+    /// Tells whether nobody answers for a group.
+    pub fn is_down(&self, group: &str) -> bool {
+        self.outages.iter().any(|outage| outage == group)
+    }
+
     /// Returns the error this request gets; uses up one of the rule's times.
     pub fn check(&mut self, verb: Verb, target: &Target) -> Option<Status> {
-        if self.outages.contains(&target.group) {
+        if self.is_down(&target.group) {
             return Some(Status::unavailable("the server is currently unable to handle the request"));
         }
         let rule = self.rules.iter_mut().find(|rule| rule.times != Some(0) && rule.matches(verb, target))?;

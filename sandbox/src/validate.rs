@@ -579,14 +579,17 @@ fn is_binding(old: &Value, new: &Value) -> bool {
 }
 
 fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
-    let mutable = ["resources", "volumeName", "volumeAttributesClassName"];
-    if without(&old["spec"], &mutable) != without(&new["spec"], &mutable) {
+    // What is not bound yet cannot change its size either.
+    let is_bound = new["status"]["phase"] == "Bound";
+    let mutable = ["volumeName", "volumeAttributesClassName", "resources"];
+    let mutable = if is_bound { &mutable[..] } else { &mutable[..1] };
+    if without(&old["spec"], mutable) != without(&new["spec"], mutable) {
         let why =
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         causes.push(forbidden("spec", why));
     }
     let size = |object: &Value| quantity(object["spec"]["resources"]["requests"]["storage"].as_str()?);
-    if let (Some(before), Some(after)) = (size(old), size(new))
+    if let (true, Some(before), Some(after)) = (is_bound, size(old), size(new))
         && after < before
     {
         causes.push(forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
