@@ -25,7 +25,7 @@ pub async fn what_is_nobodys_is_taken_over(world: &mut World) {
     world.tell_object("", "ConfigMap", "of-kubectl").await;
     world.tell_object("", "ConfigMap", "of-kahoy").await;
     world.title("a new process finds nothing to do");
-    world.restart();
+    world.restart().await;
     world.cycle().await;
     world.title("and they are deleted as everything that is ours");
     world.commit(&[]);

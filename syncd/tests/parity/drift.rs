@@ -54,7 +54,7 @@ pub async fn what_others_change_is_taken_back(world: &mut World) {
     }
     world.settings.concurrency = 32;
     // Polls are slower than what is expected: it is not by them that a change is noticed.
-    let pace = Pace { poll: SOON + Duration::from_secs(2), ..Pace::default() };
+    let pace = Pace { poll: SOON + Duration::from_millis(500), ..Pace::default() };
     let first = shop(world, "app:1");
     world.title("an autoscaler scales what Git says otherwise");
     world.commit(&[first]);
@@ -69,11 +69,13 @@ async fn story(world: &mut World, told: &Told) {
             scaled["spec"]["replicas"] == 4 && scaled["status"]["readyReplicas"] == 4
         })
         .await;
-    sleep(Duration::from_secs(3)).await;
-    let drift = told.take_drift();
-    world.transcript.events(&drift);
+    let mut events = told.until("shop: synced").await;
+    // Whatever is told of what we and the autoscaler did is told soon.
+    sleep(Duration::from_secs(1)).await;
+    events.extend(told.take_drift());
+    world.transcript.events(&events);
     world.requests.take();
-    sleep(Duration::from_secs(5)).await;
+    sleep(Duration::from_secs(4)).await;
     world.title("a poll in which nothing changes");
     world.tell_requests();
 
@@ -96,13 +98,13 @@ async fn story(world: &mut World, told: &Told) {
     world.commit(&[second]);
     let image = "/spec/template/spec/containers/0/image";
     world.plane.until(&scaled, "updated", |scaled| scaled.pointer(image).is_some_and(|image| image == "app:2")).await;
-    world.tell_object("apps", "Deployment", "scaled").await;
     world
         .plane
         .until(&scaled, "rolled out", |scaled| {
             scaled["status"]["updatedReplicas"] == 4 && scaled["status"]["replicas"] == 4
         })
         .await;
+    world.tell_object("apps", "Deployment", "scaled").await;
 
     world.title("a rival that changes it again and again");
     let begun = Instant::now();

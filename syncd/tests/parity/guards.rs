@@ -72,7 +72,7 @@ pub async fn what_asks_to_be_kept_is_kept(world: &mut World) {
     world.commit(&[]);
     world.cycle().await;
     world.title("a new process leaves it alone");
-    world.restart();
+    world.restart().await;
     let held = world.cycle().await.held.expect("held").id;
     world.title("the claim may go");
     world.approve(&held.to_string()).await;

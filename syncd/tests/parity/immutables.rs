@@ -11,7 +11,7 @@ fn object(world: &World, api_version: &str, kind: &str, name: &str, spec: &Value
 /// What changes, from its first form to its second.
 type Case = (&'static str, fn(&World, &str) -> (Value, Value));
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("selector", |world, name| {
         let deployment = |app: &str| {
             let mut value = world.deployment(name, Behaviour::Run, "a:1");
@@ -50,6 +50,13 @@ const CASES: [Case; 7] = [
         };
         (set("1Gi"), set("2Gi"))
     }),
+    ("claim", |world, name| {
+        let claim = |storage: &str| {
+            let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": storage}}});
+            object(world, "v1", "PersistentVolumeClaim", name, &spec)
+        };
+        (claim("2Gi"), claim("1Gi"))
+    }),
     ("role", |world, name| {
         let binding = |role: &str| {
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name, "namespace": world.name},
@@ -81,8 +88,10 @@ fn services(world: &World, second: bool) -> Vec<Service> {
             let name = annotation.map_or_else(|| case.to_owned(), |text| format!("{case}-{text}"));
             let (before, after) = values(world, &name);
             let mut value = if second { after } else { before };
+            // No claim of these is ever bound, on either cluster.
+            value["metadata"]["annotations"] = json!({"sandbox/behaviour": "pending"});
             if let Some(text) = annotation {
-                value["metadata"]["annotations"] = json!({"syncd/replace": text});
+                value["metadata"]["annotations"]["syncd/replace"] = json!(text);
             }
             services.push(service(&name, &[value]));
         }

@@ -33,6 +33,7 @@ mod drift;
 mod guards;
 mod immutables;
 mod isolation;
+mod order;
 mod orphans;
 mod precision;
 mod records;
@@ -92,7 +93,8 @@ macro_rules! scenarios {
 scenarios! {
     precision: an_unchanged_index_costs_nothing, a_changed_object_is_one_apply, a_moved_object_is_never_deleted, another_api_version_is_an_update;
     orphans: half_an_apply_that_is_reverted_leaves_nothing, a_denied_delete_is_tried_for_ever_and_shown;
-    isolation: four_bad_services_of_fifty;
+    order: waves_and_dependencies_are_kept, what_does_not_become_ready_is_rolled_back;
+    isolation: four_bad_services_of_fifty, a_broken_api_group_touches_only_its_objects;
     supersession: a_fix_does_not_wait_for_what_is_stuck;
     drift: what_others_change_is_taken_back;
     truth: failures_are_told_soon;

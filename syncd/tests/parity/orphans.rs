@@ -30,7 +30,7 @@ pub async fn half_an_apply_that_is_reverted_leaves_nothing(world: &mut World) {
     let report = world.cycle().await;
     assert_eq!(report.result, CycleResult::Synced);
     world.title("a new process finds nothing to do");
-    world.restart();
+    world.restart().await;
     world.cycle().await;
     world.plane.allow(&denial).await;
 }
@@ -60,7 +60,7 @@ pub async fn a_denied_delete_is_tried_for_ever_and_shown(world: &mut World) {
     world.title("again");
     is_shown(&world.cycle().await);
     world.title("and by a new process");
-    world.restart();
+    world.restart().await;
     is_shown(&world.cycle().await);
     world.title("after another commit as well");
     let stays = world.config_map("stays", "2");

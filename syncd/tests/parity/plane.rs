@@ -230,6 +230,38 @@ impl Plane {
         self.until(&id, "in force", |quota| quota["status"]["hard"]["pods"] == "0").await;
     }
 
+    /// Waits until instances of a new kind can be listed: for a moment after its definition is established the real server cannot.
+    pub async fn until_served(&self, group: &str, kind: &str) {
+        let begun = Instant::now();
+        let path = format!("/apis/{group}/v1/{}", plural(kind));
+        while let Err(Refused(text)) = self.send("GET", &path, "application/json", &Value::Null).await {
+            assert!(begun.elapsed() < POLICY_PATIENCE, "{kind}.{group}: {text}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes a group of custom kinds out of service: whoever is to answer for it does not.
+    pub async fn break_group(&self, group: &str) {
+        if let Some(model) = &self.model {
+            return model.cluster.set_faults(|faults| faults.outages.push(group.to_owned()));
+        }
+        // The server manages the entry of a group of its own as long as it carries a label.
+        let service = json!({"name": "nobody", "namespace": "default"});
+        let patch = json!({"metadata": {"labels": {"kube-aggregator.kubernetes.io/automanaged": null}},
+            "spec": {"service": service, "insecureSkipTLSVerify": true}});
+        self.patch("somebody", &entry_of(group), &patch).await;
+        self.until(&entry_of(group), "out of service", |entry| available(entry) == "False").await;
+    }
+
+    /// Takes it into service again.
+    pub async fn mend_group(&self, group: &str) {
+        if let Some(model) = &self.model {
+            return model.cluster.set_faults(|faults| faults.outages.retain(|outage| outage != group));
+        }
+        self.delete(&entry_of(group)).await;
+        self.until(&entry_of(group), "in service", |entry| available(entry) == "True").await;
+    }
+
     /// Asks for what is denied, without meaning it, until the answer is the one that is wanted.
     async fn wait_for(&self, denial: &Denial, denied: bool) {
         let begun = Instant::now();
@@ -255,6 +287,17 @@ impl Plane {
 }
 
 const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+
+/// Returns who answers for a group.
+fn entry_of(group: &str) -> ObjectRef {
+    cluster_wide("apiregistration.k8s.io/v1", "APIService", &format!("v1.{group}"))
+}
+
+fn available(entry: &Value) -> &str {
+    let conditions = entry["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == "Available");
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
 
 async fn client(kubeconfig: &Path) -> kube::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -24,7 +24,7 @@ pub async fn an_unchanged_index_costs_nothing(world: &mut World) {
     world.cycle().await;
     assert_eq!(world.counts(), Counts::default());
     world.title("a new process looks, and changes nothing");
-    world.restart();
+    world.restart().await;
     world.cycle().await;
 }
 
@@ -66,6 +66,7 @@ pub async fn a_moved_object_is_never_deleted(world: &mut World) {
 
 pub async fn another_api_version_is_an_update(world: &mut World) {
     let group = "versions.example.org";
+    world.custom.push((group, "Gadget"));
     let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
     let version =
         |name: &str, storage: bool| json!({"name": name, "served": true, "storage": storage, "schema": schema});

@@ -16,7 +16,7 @@ pub async fn a_large_record_is_split(world: &mut World) {
     world.commit(&[many(world, 40)]);
     world.cycle().await;
     world.title("a new process puts it together and finds nothing to do");
-    world.restart();
+    world.restart().await;
     assert_eq!(world.cycle().await.result, CycleResult::Unchanged);
     world.title("three objects are left");
     world.commit(&[many(world, 3)]);
@@ -35,10 +35,10 @@ pub async fn records_that_were_deleted_are_built_again(world: &mut World) {
         world.plane.delete(&id).await;
     }
     world.commit(std::slice::from_ref(&stays));
-    world.restart();
+    world.restart().await;
     world.cycle().await;
     world.title("and stays so");
-    world.restart();
+    world.restart().await;
     world.cycle().await;
 }
 
@@ -53,7 +53,7 @@ pub async fn a_record_that_cannot_be_read_holds_its_service(world: &mut World) {
     let mut id = world.id("", "ConfigMap", &format!("syncd-{}-app1", world.name));
     id.namespace.clone_from(&world.settings.namespace);
     world.plane.patch("somebody", &id, &json!({"data": {"record.json": "{\"format\": 99}"}})).await;
-    world.restart();
+    world.restart().await;
     world.commit(&services(world, "2"));
     world.cycle().await;
 }

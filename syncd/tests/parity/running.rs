@@ -3,11 +3,12 @@
 //! What it tells is kept with the time at which it was told. Invariant: when the story ends, the daemon does.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use syncd::daemon::{self, Listener, Pace, Reconciler};
 use syncd::report::{DriftAction, Event, Observer, Report};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use ulid::Ulid;
 
 use crate::repo::Shared;
@@ -27,6 +28,16 @@ impl Told {
     /// Returns what was told of drift since the last call, as lines.
     pub fn take_drift(&self) -> Vec<String> {
         self.take().iter().filter_map(drift).collect()
+    }
+
+    /// Waits until something is told; returns everything until then, as lines.
+    pub async fn until(&self, last: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while !lines.iter().any(|line| line == last) {
+            sleep(Duration::from_millis(20)).await;
+            lines.extend(self.take().iter().filter_map(line_of));
+        }
+        lines
     }
 
     /// Returns everything since the last call.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use syncd::daemon::Pace;
 
-use crate::running::{self, Told, line_of};
+use crate::running::{self, Told};
 use crate::world::{Behaviour, World, service};
 
 const POLL: Duration = Duration::from_secs(2);
@@ -13,8 +13,7 @@ pub async fn a_fix_does_not_wait_for_what_is_stuck(world: &mut World) {
     let pace = Pace { poll: POLL, ..Pace::default() };
     let beside = service("beside", &[world.config_map("beside", "1")]);
     // Ten minutes are waited for it.
-    let stuck = service("app1", &[world.deployment("web", Behaviour::NeverReady, "web:1")])
-        .sync(|sync| sync.timeout_seconds = 600);
+    let stuck = service("app1", &[world.deployment("web", Behaviour::NeverReady, "web:1")]);
     let fixed = service("app1", &[world.deployment("web", Behaviour::Run, "web:2")]);
     world.title("a rollout that is never ready");
     world.commit(&[stuck, beside.clone()]);
@@ -33,13 +32,9 @@ pub async fn a_fix_does_not_wait_for_what_is_stuck(world: &mut World) {
             .plane
             .until(&web, "ready", |web| web["status"]["readyReplicas"] == 2 && web["status"]["updatedReplicas"] == 2)
             .await;
-        let events = &mut Vec::new();
-        while !events.iter().rev().any(|line| line == "app1: synced") {
-            events.extend(told.take().iter().filter_map(line_of));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let mut events = told.until("app1: synced").await;
         events.retain(|line| !line.starts_with("beside"));
-        world.transcript.events(events);
+        world.transcript.events(&events);
     })
     .await;
     world.look().await;

@@ -238,11 +238,13 @@ impl Transcript {
 }
 
 /// What is not the same twice, and what is told in its place.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 7] = [
     ("[0-9a-f]{64}", "<hash>"),
     ("syncd approve [0-9a-f]{12}", "syncd approve <short>"),
     ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>"),
     ("-[0-9a-f]{7,10}-[0-9a-z]{5}", "-<pod>"),
+    // The server prints what differs, in the words of its source code.
+    ("(requests and volumeAttributesClassName for bound claims) @@.*$", "$1"),
     // The condition that a Job has failed can be there before its last pod is counted.
     ("failed after [0-9]+ failed pods", "failed after some failed pods"),
     // What a kubelet says of a container has its own words; the reason, exit code and number of restarts are everyone's.

@@ -35,9 +35,9 @@ pub struct Service {
     pub sync: Sync,
 }
 
-/// A service with objects. It waits ten seconds, not ten minutes.
+/// A service with objects.
 pub fn service(name: &str, objects: &[Value]) -> Service {
-    Service { name: name.to_owned(), objects: objects.to_vec(), sync: Sync { timeout_seconds: 10, ..Sync::default() } }
+    Service { name: name.to_owned(), objects: objects.to_vec(), sync: Sync::default() }
 }
 
 impl Service {
@@ -160,12 +160,16 @@ pub struct World {
     pub memory: Memory,
     /// Who hears what happens in a cycle.
     pub observer: Arc<dyn Observer>,
+    /// Ends the waits of cycles.
+    pub superseded: watch::Sender<bool>,
     pub requests: Requests,
     counts: Counts,
     /// Whose the objects are that were ever committed.
     objects: BTreeMap<Target, String>,
     pub transcript: Transcript,
     pub is_skipped: bool,
+    /// Custom kinds of the scenario: no other one asks for them, as they may not be served.
+    pub custom: Vec<(&'static str, &'static str)>,
     /// `syncd`'s way to the cluster.
     pub kube: KubeCluster,
     /// The scenario's own.
@@ -196,11 +200,13 @@ impl World {
             settings,
             memory: Memory::default(),
             observer: Arc::new(()),
+            superseded: watch::Sender::new(false),
             requests,
             counts: Counts::default(),
             objects: BTreeMap::new(),
             transcript: Transcript::new(&name),
             is_skipped: false,
+            custom: Vec::new(),
             kube,
             reader,
         }
@@ -332,22 +338,22 @@ impl World {
 
     /// Runs a cycle with a memory of the caller's, who may do something else meanwhile.
     pub async fn cycle_with(&self, memory: &mut Memory, mode: Mode) -> Report {
-        let superseded = watch::Sender::new(false);
-        let context = Context { clock: &Now, observer: &*self.observer, superseded: superseded.subscribe() };
+        let context = Context { clock: &Now, observer: &*self.observer, superseded: self.superseded.subscribe() };
         let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
         run(&*self.repo, &self.kube, &self.settings, memory, &request, &context).await
     }
 
     /// The process ends and starts again.
-    pub fn restart(&mut self) {
+    pub async fn restart(&mut self) {
         self.transcript.line("syncd is started again");
         self.memory = Memory::default();
+        self.kube = self.connect().await;
     }
 
     /// Tells what is in the cluster and in the records.
     pub async fn look(&mut self) {
         let mut seen = Vec::new();
-        for (group, kind) in KINDS {
+        for (group, kind) in KINDS.into_iter().chain(self.custom.iter().copied()) {
             let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
             for (id, observed) in self.reader.list_owned(&kind, &self.name).await.unwrap() {
                 if id.namespace == self.settings.namespace {
@@ -458,8 +464,8 @@ pub fn id_of(object: &Value) -> ObjectRef {
     Manifest::from_value(object.clone()).unwrap().id
 }
 
-/// Kinds that the scenarios use.
-const KINDS: [(&str, &str); 14] = [
+/// Kinds that scenarios use, beside their own.
+const KINDS: [(&str, &str); 13] = [
     ("", "ConfigMap"),
     ("", "Namespace"),
     ("", "PersistentVolumeClaim"),
@@ -471,7 +477,6 @@ const KINDS: [(&str, &str); 14] = [
     ("apps", "StatefulSet"),
     ("autoscaling", "HorizontalPodAutoscaler"),
     ("batch", "Job"),
-    ("versions.example.org", "Gadget"),
     ("networking.k8s.io", "Ingress"),
     ("rbac.authorization.k8s.io", "RoleBinding"),
 ];
