@@ -93,7 +93,8 @@ impl Work {
 
 impl State {
     /// Stores an object and tells the controllers.
-    pub(crate) fn put(&mut self, key: &ObjectKey, object: Value) -> std::sync::Arc<Value> {
+    pub(crate) fn put(&mut self, key: &ObjectKey, mut object: Value) -> std::sync::Arc<Value> {
+        crate::write::convert::to_stored(&mut object);
         let stored = self.store.put(key, object);
         self.notice(key, &stored, false);
         stored

@@ -31,6 +31,9 @@ pub(crate) fn write(kind: &Kind, object: &mut Value) {
         ("batch", "Job") => job(object),
         ("batch", "CronJob") => cron_job(object),
         ("networking.k8s.io", "NetworkPolicy") => network_policy(object),
+        ("autoscaling", "HorizontalPodAutoscaler") if kind.version == "v1" => {
+            or(&mut object["spec"], "minReplicas", 1.into());
+        }
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object),
         ("storage.k8s.io", "StorageClass") => {

@@ -93,7 +93,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
 const NETWORK: &str = "networking.k8s.io";
 
-/// Every built-in kind; its version is `v1`, that of the autoscaling group `v2`.
+/// Every built-in kind; its version is `v1`, that of the autoscaling group `v2`, and `v1` too.
 #[rustfmt::skip]
 const BUILTIN: &[Row] = &[
     row("", "ConfigMap", "configmaps", "cm", "", true, "", "core.v1.ConfigMap"),
@@ -234,6 +234,10 @@ impl Default for Kinds {
                 root: schema.named(row.of).expect("every row names a type of the built-in table"),
                 custom: None,
             };
+            if row.group == "autoscaling" {
+                let root = schema.named("autoscaling.v1.HorizontalPodAutoscaler").expect("of the built-in table");
+                kinds.serve(Kind { version: "v1".to_owned(), root, ..kind.clone() }, false);
+            }
             kinds.serve(kind, true);
         }
         kinds
@@ -357,7 +361,8 @@ mod tests {
     #[test]
     fn every_row_has_a_shape_and_a_name_of_its_own() {
         let kinds = Kinds::default();
-        assert_eq!(kinds.served().count(), BUILTIN.len());
+        // The autoscaler is served in two versions.
+        assert_eq!(kinds.served().count(), BUILTIN.len() + 1);
         assert!(kinds.find("apps", "v1", "deployments").is_some_and(|kind| kind.scale.is_some()));
         assert!(kinds.find("autoscaling", "v2", "horizontalpodautoscalers").is_some());
     }

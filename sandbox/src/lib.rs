@@ -9,7 +9,7 @@
 //! server-side apply and its field ownership, status and scale, delete with preconditions, finalizers and propagation, dry runs, custom kinds;
 //! controllers for Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs, pods, claims, load balancers, autoscalers, namespaces,
 //! definitions and garbage; events; faults on purpose ([`Faults`]). Not modelled: authentication and authorization, admission webhooks,
-//! CEL, exec and port-forward, protobuf, conversion between versions other than by name.
+//! CEL, exec and port-forward, protobuf, conversion between versions other than by name (but for the autoscaler's).
 //!
 //! # What pods do
 //!

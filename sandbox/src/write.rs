@@ -22,6 +22,7 @@ use crate::validate;
 
 mod allocate;
 mod check;
+pub(crate) mod convert;
 mod scale;
 
 pub(crate) use allocate::{CLAIM_FINALIZER, DEFINITION_FINALIZER, VOLUME_FINALIZER};
@@ -469,6 +470,7 @@ pub(crate) fn finish(kind: &Kind, object: &mut Value) {
 /// Returns an object as a version of its kind shows it.
 pub(crate) fn present(kind: &Kind, object: &Value) -> Value {
     let mut object = object.clone();
+    convert::to_version(&mut object, &kind.api_version());
     object["apiVersion"] = kind.api_version().into();
     object["kind"] = kind.kind.as_str().into();
     object
