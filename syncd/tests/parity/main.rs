@@ -91,7 +91,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    precision: an_unchanged_index_costs_nothing, a_changed_object_is_one_apply, a_moved_object_is_never_deleted, another_api_version_is_an_update;
+    precision: an_unchanged_index_costs_nothing, a_changed_object_is_one_apply, a_moved_object_is_never_deleted, another_api_version_is_an_update, an_autoscaler_changes_its_version;
     orphans: half_an_apply_that_is_reverted_leaves_nothing, a_denied_delete_is_tried_for_ever_and_shown;
     order: waves_and_dependencies_are_kept, what_does_not_become_ready_is_rolled_back;
     isolation: four_bad_services_of_fifty, a_broken_api_group_touches_only_its_objects;

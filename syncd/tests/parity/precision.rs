@@ -1,6 +1,6 @@
 //! What a change costs the API server: exactly what is needed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use syncd::report::CycleResult;
 
 use crate::world::{Behaviour, Counts, World, service};
@@ -82,4 +82,27 @@ pub async fn another_api_version_is_an_update(world: &mut World) {
     world.commit(&[service("app1", &[definition, gadget(world, "v2")])]);
     world.cycle().await;
     assert_eq!((world.counts().applies, world.counts().deletes), (1, 0));
+}
+
+pub async fn an_autoscaler_changes_its_version(world: &mut World) {
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let autoscaler = |world: &World, version: &str, more: &Value| {
+        let mut spec = json!({"scaleTargetRef": target, "minReplicas": 2, "maxReplicas": 4});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "namespace": world.name}, "spec": spec})
+    };
+    let resource = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
+    let first = autoscaler(world, "v1", &json!({"targetCPUUtilizationPercentage": 50}));
+    let second = autoscaler(world, "v2", &json!({"metrics": [{"type": "Resource", "resource": resource}]}));
+    let web = world.deployment("web", Behaviour::Run, "web:1");
+    world.title("in autoscaling/v1");
+    world.commit(&[service("app1", &[web.clone(), first])]);
+    world.cycle().await;
+    world.tell_object("autoscaling", "HorizontalPodAutoscaler", "web").await;
+    world.title("in autoscaling/v2, which says the same");
+    world.commit(&[service("app1", &[web, second])]);
+    world.cycle().await;
+    assert_eq!((world.counts().applies, world.counts().deletes), (1, 0));
+    world.tell_object("autoscaling", "HorizontalPodAutoscaler", "web").await;
 }

@@ -266,6 +266,7 @@ fn essence(value: &Value) -> String {
         ("image", "/spec/template/spec/containers/0/image"),
         ("ready", "/status/readyReplicas"),
         ("host", "/spec/rules/0/host"),
+        ("cpu", "/spec/metrics/0/resource/target/averageUtilization"),
         ("content", "/spec/content"),
         ("deleted", "/metadata/deletionTimestamp"),
     ];
