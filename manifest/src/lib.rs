@@ -7,12 +7,14 @@
 //! - [`object`]: which Kubernetes object a document is ([`ObjectRef`]), and the document itself ([`Manifest`]).
 //! - [`hash`]: BLAKE3-256 over bytes and over labelled parts.
 //! - [`index`]: `index.json`, one entry a service.
+//! - [`roles`]: what `syncd` must be allowed to do, by what an environment consists of.
 //!
 //! Pure: no file, no clock, no network. Invariant: the same values give the same bytes, and reading them back gives the same values.
 
 pub mod hash;
 pub mod index;
 pub mod object;
+pub mod roles;
 pub mod yaml;
 
 pub use hash::Hash;

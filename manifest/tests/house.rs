@@ -34,7 +34,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "syncd",
         &[
-            &["cluster", "repo", "redact"],
+            &["bootstrap", "cluster", "repo", "redact"],
             &["adoption", "rules"],
             &["config", "report"],
             &["context", "election", "state"],

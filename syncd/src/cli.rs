@@ -26,8 +26,9 @@ use crate::cluster::ClusterError;
 use crate::config::{History, Settings};
 use crate::cycle::{Clock, Mode, Request, Takeover};
 use crate::daemon::{self, Listener, Pace, Reconciler, failed_report};
+use crate::desired;
 use crate::election::{Election, Fence};
-use crate::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError, SshAccess};
+use crate::git::{GitRepo, SourceError};
 use crate::http::{self, Face};
 use crate::kube::{ConnectError, Connection, KubeCluster, OnTraffic, Timeouts, Traffic};
 use crate::leader::{self, Leadership, Surroundings};
@@ -41,6 +42,12 @@ use crate::rules::{Rules, RulesError};
 use crate::state::{self, root_name};
 use crate::summary;
 use crate::webhook::{self, Webhook};
+
+mod bootstrap;
+mod source;
+
+use bootstrap::Bootstrap;
+use source::SourceArguments;
 
 /// How a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +105,9 @@ enum Command {
     /// Shows what a running syncd did last: services, causes of failures, what is held
     #[command(after_help = STATUS_HELP)]
     Status(StatusOf),
+    /// Prints, or applies, what syncd is in a cluster: namespace, account, roles, Deployment, and what goes with it
+    #[command(after_help = bootstrap::HELP)]
+    Bootstrap(Bootstrap),
 }
 
 const APPROVE_HELP: &str =
@@ -195,75 +205,14 @@ struct Common {
     /// Environment to keep: the folder of _gen, and the owner label of every object
     #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
     environment: String,
-    /// URL of the Git repository: https://…, ssh://git@host/…, file:///…, or http:// to loopback; without credentials
-    #[arg(long, env = "SYNCD_REPOSITORY", value_name = "URL", help_heading = "Source")]
-    repository: String,
-    /// Ref to follow: a full name, a branch, or `refs/tags/v*` for the tag with the highest version
-    #[arg(
-        long = "ref",
-        env = "SYNCD_REF",
-        default_value = "refs/heads/main",
-        value_name = "REF",
-        help_heading = "Source"
-    )]
-    reference: String,
-    /// File with a token for the repository; read anew at each request
-    #[arg(
-        long,
-        env = "SYNCD_TOKEN_FILE",
-        value_name = "FILE",
-        conflicts_with = "password_file",
-        help_heading = "Source"
-    )]
-    token_file: Option<PathBuf>,
-    /// User name for the repository; needed with a password, optional with a token
-    #[arg(long, env = "SYNCD_USERNAME", value_name = "NAME", help_heading = "Source")]
-    username: Option<String>,
-    /// File with a password for the repository; read anew at each request
-    #[arg(long, env = "SYNCD_PASSWORD_FILE", value_name = "FILE", requires = "username", help_heading = "Source")]
-    password_file: Option<PathBuf>,
-    /// File with a private key for the repository over ssh, without passphrase
-    #[arg(
-        long,
-        env = "SYNCD_SSH_KEY_FILE",
-        value_name = "FILE",
-        requires = "ssh_known_hosts_file",
-        help_heading = "Source"
-    )]
-    ssh_key_file: Option<PathBuf>,
-    /// File with the keys that the ssh server may have, in the form of known_hosts; others are refused
-    #[arg(
-        long,
-        env = "SYNCD_SSH_KNOWN_HOSTS_FILE",
-        value_name = "FILE",
-        requires = "ssh_key_file",
-        help_heading = "Source"
-    )]
-    ssh_known_hosts_file: Option<PathBuf>,
-    /// PEM file of the certificate authorities that may vouch for the repository, instead of the system's
-    #[arg(long, env = "SYNCD_CA_FILE", value_name = "FILE", help_heading = "Source")]
-    ca_file: Option<PathBuf>,
-    /// File of the ssh keys that may sign commits, as ssh-keygen reads it (ALLOWED SIGNERS); other commits are refused
-    #[arg(long, env = "SYNCD_ALLOWED_SIGNERS_FILE", value_name = "FILE", help_heading = "Source")]
-    allowed_signers_file: Option<PathBuf>,
-    /// File of the OpenPGP keys that may sign commits, as `gpg --export` writes it; other commits are refused
-    #[arg(long, env = "SYNCD_GPG_KEYRING_FILE", value_name = "FILE", help_heading = "Source")]
-    gpg_keyring_file: Option<PathBuf>,
+    #[command(flatten)]
+    source: SourceArguments,
     /// Follow the ref also to where it does not descend from the revision in force
     #[arg(long, env = "SYNCD_ALLOW_REWRITTEN_HISTORY", help_heading = "Source")]
     allow_rewritten_history: bool,
     /// Commit that is followed although it does not descend from the revision in force: its full id
     #[arg(long, env = "SYNCD_ACCEPT_REVISION", value_name = "COMMIT", value_parser = commit_id, help_heading = "Source")]
     accept_revision: Option<Revision>,
-    /// Accept a repository over plain http. Whoever is on the way can then change the cluster
-    #[arg(long, env = "SYNCD_ALLOW_PLAIN_HTTP", help_heading = "Source")]
-    allow_plain_http: bool,
-    /// Proxy for the repository over https, http://host:port; that of HTTPS_PROXY if not given
-    #[arg(long, env = "SYNCD_PROXY", value_name = "URL", help_heading = "Source")]
-    proxy: Option<String>,
-    /// Folder for the local copy of the repository, for this process alone; a temporary one if not given
-    #[arg(long, env = "SYNCD_CACHE_DIR", value_name = "FOLDER", help_heading = "Source")]
-    cache_dir: Option<PathBuf>,
     /// Namespace of syncd's own state
     #[arg(long, env = "SYNCD_NAMESPACE", default_value = "syncd", value_name = "NAME", value_parser = dns_label, help_heading = "Cluster")]
     namespace: String,
@@ -436,6 +385,15 @@ pub enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// The repository cannot be read.
+    #[error("the repository cannot be read")]
+    Unreadable(#[source] desired::SourceError),
+    /// A cluster could not reach it.
+    #[error("a cluster cannot reach the repository {repository:?}; expected https://… or ssh://…")]
+    OutOfReach {
+        /// Its URL.
+        repository: String,
+    },
     /// The recorded state cannot be read or written.
     #[error("the recorded state could not be read or written: {0}")]
     State(String),
@@ -479,13 +437,14 @@ impl CliError {
     /// Returns the exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CliError::Source(SourceError::Cache(_)) => Exit::Source,
+            CliError::Source(SourceError::Cache(_)) | CliError::Unreadable(_) => Exit::Source,
             CliError::Led { .. } | CliError::State(_) => Exit::Cluster,
             CliError::Status { .. } | CliError::NotHeld { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
             | CliError::NotifyFile { .. }
             | CliError::Notify { .. }
+            | CliError::OutOfReach { .. }
             | CliError::RulesFile { .. }
             | CliError::Rules { .. }
             | CliError::Listen { .. }
@@ -497,7 +456,7 @@ impl CliError {
     /// Returns the part of a cycle that could not even begin.
     fn stage(&self) -> Stage {
         match self {
-            CliError::Source(_) => Stage::Source,
+            CliError::Source(_) | CliError::Unreadable(_) | CliError::OutOfReach { .. } => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
             CliError::Led { .. } | CliError::State(_) | CliError::NotHeld { .. } => Stage::State,
             CliError::NotifyFile { .. }
@@ -522,6 +481,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
         Command::Once(arguments) => once(arguments).await,
         Command::Approve(arguments) => approve(&arguments).await,
         Command::Status(arguments) => status(&arguments).await,
+        Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }
 }
 
@@ -710,23 +670,7 @@ async fn reconciler(
     observer: Arc<dyn Observer>,
     fence: &Fence,
 ) -> Result<Real, CliError> {
-    let secret_file = common.token_file.as_ref().or(common.password_file.as_ref());
-    let credentials = secret_file
-        .map(|secret_file| Credentials { username: common.username.clone(), secret_file: secret_file.clone() });
-    let ssh = common.ssh_key_file.clone().zip(common.ssh_known_hosts_file.clone());
-    let ssh = ssh.map(|(key_file, known_hosts_file)| SshAccess { key_file, known_hosts_file });
-    let (ca_file, plain_http) = (common.ca_file.clone(), common.allow_plain_http);
-    let repo = GitRepo::open(GitSettings {
-        url: common.repository.clone(),
-        reference: common.reference.clone(),
-        access: Access { credentials, ssh, ca_file, proxy: common.proxy.clone(), plain_http },
-        signers: Signers {
-            allowed_signers_file: common.allowed_signers_file.clone(),
-            gpg_keyring_file: common.gpg_keyring_file.clone(),
-        },
-        cache: common.cache_dir.clone(),
-        limits: GitLimits::default(),
-    })?;
+    let repo = common.source.open()?;
     let connection = Connection { kubeconfig: common.kubeconfig.clone(), context: common.context.clone() };
     let told = Arc::clone(&metrics);
     let on_traffic: OnTraffic = Arc::new(move |traffic| match traffic {

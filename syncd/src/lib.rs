@@ -37,6 +37,7 @@ pub mod cluster;
 pub mod repo;
 
 // Edges: each real counterpart of a seam, and everything around a cycle.
+pub mod bootstrap;
 pub mod cli;
 pub mod daemon;
 pub mod git;

@@ -42,10 +42,10 @@ pub(super) fn run(arguments: &Arguments, shared: &Shared) -> Result<Exit, CliErr
     states.extend(before.iter().map(|(tree, which)| (tree, which.as_str())));
     let subject = Subject { environment, namespace, service_account };
     let (exit, text, fields, diagnostics) = match rbac::derive(&states, &subject) {
-        Ok(roles) => {
+        Ok((roles, warnings)) => {
             let yaml = roles.to_yaml();
             let manifests = roles.manifests.into_iter().map(|manifest| manifest.value).collect();
-            (Exit::Ok, yaml, Some(Fields { manifests }), roles.warnings)
+            (Exit::Ok, yaml, Some(Fields { manifests }), warnings)
         }
         Err(wrong) => (Exit::Refused, String::new(), None, wrong),
     };

@@ -1,7 +1,10 @@
 //! Roles for small environments.
 
+use std::collections::BTreeMap;
+
 use manifest::Hash;
 use manifest::index::Entry;
+use serde_json::Value;
 
 use super::*;
 
@@ -24,7 +27,7 @@ const SUBJECT: Subject<'_> = Subject { environment: "prod", namespace: "syncd", 
 
 /// One line a rule: where, group and resources, names, verbs.
 fn rules_of(text: &str) -> Vec<String> {
-    let roles = derive(&[(&tree(text), "on the disk")], &SUBJECT).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    let (roles, _) = derive(&[(&tree(text), "on the disk")], &SUBJECT).unwrap_or_else(|wrong| panic!("{wrong:?}"));
     let mut lines = Vec::new();
     for manifest in roles.manifests.iter().filter(|manifest| manifest.id.kind.ends_with("Role")) {
         for rule in manifest.value["rules"].as_array().expect("rules") {
@@ -48,9 +51,9 @@ fn rules_of(text: &str) -> Vec<String> {
 fn one_namespace_and_nothing_more() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, namespace: shop}\n";
     insta::assert_snapshot!(rules_of(text).join("\n"));
-    let roles = derive(&[(&tree(text), "on the disk")], &SUBJECT).expect("readable");
+    let (roles, warnings) = derive(&[(&tree(text), "on the disk")], &SUBJECT).expect("readable");
     insta::assert_snapshot!("yaml", roles.to_yaml());
-    assert!(roles.warnings.is_empty());
+    assert!(warnings.is_empty());
 }
 
 #[test]
@@ -82,7 +85,7 @@ kind: Mouse
 metadata: {name: a, namespace: jobs}
 ";
     insta::assert_snapshot!(rules_of(text).join("\n"));
-    let warnings = derive(&[(&tree(text), "on the disk")], &SUBJECT).expect("readable").warnings;
+    let warnings = derive(&[(&tree(text), "on the disk")], &SUBJECT).expect("readable").1;
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
@@ -114,7 +117,7 @@ spec: {group: example.com, names: {kind: Mouse, plural: mice}}
 fn what_was_there_before_may_be_deleted() {
     let now = tree("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n");
     let before = tree("apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: old}\n");
-    let yaml = |states: &[(&SourceTree, &str)]| derive(states, &SUBJECT).expect("readable").to_yaml();
+    let yaml = |states: &[(&SourceTree, &str)]| derive(states, &SUBJECT).expect("readable").0.to_yaml();
     assert!(!yaml(&[(&now, "now")]).contains("services"));
     let both = yaml(&[(&now, "now"), (&before, "before")]);
     assert!(

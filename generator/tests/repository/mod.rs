@@ -36,12 +36,13 @@ impl Repository {
         Repository { folder: TempDir::new().expect("a scratch folder") }
     }
 
-    /// A copy of the example that this project keeps.
+    /// A copy of the apps of the example that this project keeps; syncd itself is `syncd/tests/bootstrap.rs`' to look at.
     pub fn example() -> Self {
         let repository = Repository::new();
         for name in ["services", "charts", "generator.yaml"] {
             copy(&project().join(name), &repository.root().join(name));
         }
+        fs::remove_dir_all(repository.path("services/syncd")).expect("it is there");
         repository
     }
 

@@ -22,13 +22,15 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Copies the example to `folder` and makes it a repository without commits.
+    /// Copies the apps of the example to `folder` and makes it a repository without commits. Without syncd itself: here two of them run beside
+    /// one cluster, and in it there is none.
     pub fn create(folder: &Path) -> Result<Self> {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate is in a workspace")?;
         fs::create_dir_all(folder)?;
         for name in ["services", "charts"] {
             copy(&example.join(name), &folder.join(name)).with_context(|| format!("cannot copy {name}"))?;
         }
+        fs::remove_dir_all(folder.join("services/syncd")).context("cannot leave out syncd")?;
         fs::copy(example.join("generator.yaml"), folder.join("generator.yaml"))
             .context("cannot copy generator.yaml")?;
         Ok(Repository { folder: folder.to_owned() })

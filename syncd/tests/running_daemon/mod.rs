@@ -42,6 +42,8 @@ pub struct Daemon {
     log: Lines<BufReader<ChildStderr>>,
     pub address: String,
     client: reqwest::Client,
+    /// The lines of its log that were read.
+    pub heard: Vec<String>,
 }
 
 impl Daemon {
@@ -52,19 +54,23 @@ impl Daemon {
 
     /// Starts it for an environment, with its state in a namespace. Returns when it runs.
     pub async fn start_for(repository: &Repository, kubeconfig: &Path, (environment, namespace): (&str, &str)) -> Self {
+        let (url, kubeconfig) = (repository.url(), kubeconfig.to_str().unwrap());
+        let variables =
+            [("ENVIRONMENT", environment), ("NAMESPACE", namespace), ("REPOSITORY", &url), ("KUBECONFIG", kubeconfig)];
+        Daemon::with(variables.map(|(name, value)| (format!("SYNCD_{name}"), value.to_owned()))).await
+    }
+
+    /// Starts one with these variables, and a quick pace. Returns when it runs.
+    pub async fn with(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command
-            .env("SYNCD_ENVIRONMENT", environment)
-            .env("SYNCD_NAMESPACE", namespace)
-            .env("SYNCD_REPOSITORY", repository.url())
-            .env("SYNCD_KUBECONFIG", kubeconfig);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(variables);
         command.env("SYNCD_POLL_INTERVAL", "20ms").env("SYNCD_LISTEN", "127.0.0.1:0").env("SYNCD_LOG_FORMAT", "json");
         command.env("SYNCD_LEASE_DURATION", LEASE);
         let mut child = command.arg("run").kill_on_drop(true).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut daemon = Daemon { child, log, address: String::new(), client: reqwest::Client::new() };
+        let (address, client) = (String::new(), reqwest::Client::new());
+        let mut daemon = Daemon { child, log, address, client, heard: Vec::new() };
         let started = daemon.line(|line| line["message"] == "syncd started").await;
         daemon.address = started["listen"].as_str().unwrap().to_owned();
         daemon
@@ -72,15 +78,14 @@ impl Daemon {
 
     /// Reads the log until a line that fits.
     pub async fn line(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
-        let mut seen = Vec::new();
         while let Some(line) = self.log.next_line().await.unwrap() {
             let value: Value = serde_json::from_str(&line).expect("each line is one JSON object");
+            self.heard.push(line);
             if fits(&value) {
                 return value;
             }
-            seen.push(line);
         }
-        panic!("the log ended:\n{}", seen.join("\n"));
+        panic!("the log ended:\n{}", self.heard.join("\n"));
     }
 
     pub async fn signal(&self, signal: &str) {
@@ -103,13 +108,14 @@ impl Daemon {
 
     /// Asks a page until its text fits.
     pub async fn page(&self, path: &str, fits: impl Fn(&str) -> bool) -> String {
+        let mut last = String::new();
         for _ in 0..PAGE_TRIES_MAX {
-            let (_, text) = self.get(path).await;
-            if fits(&text) {
-                return text;
+            last = self.get(path).await.1;
+            if fits(&last) {
+                return last;
             }
         }
-        panic!("{path} never showed what it should");
+        panic!("{path} never showed what it should, but: {last}");
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use manifest::object::Manifest;
 use serde_json::Value;
+
+use crate::object::Manifest;
 
 /// Names by group and kind.
 pub(super) type Defined = BTreeMap<(String, String), String>;
