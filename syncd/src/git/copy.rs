@@ -10,6 +10,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use gix::ObjectId;
 use gix::bstr::{BStr, ByteSlice};
@@ -167,9 +168,9 @@ impl LocalCopy {
     }
 
     /// Checks the signature of a commit that is here.
-    pub fn verify(&self, revision: &Revision, signers: &Signers) -> Result<(), RepoError> {
+    pub fn verify(&self, revision: &Revision, signers: &Signers, limit: Duration) -> Result<(), RepoError> {
         let (repository, id) = self.fetched(revision)?;
-        signature::verify(&object(&repository, id, Kind::Commit)?, id.kind(), signers, &self.root)
+        signature::verify(&object(&repository, id, Kind::Commit)?, id.kind(), signers, &self.root, limit)
     }
 
     /// Tells how a commit that is here stands to an earlier one. Fetches ever more of what lies between, up to a limit.

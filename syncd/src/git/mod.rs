@@ -142,8 +142,8 @@ impl Repo for GitRepo {
         if !self.signers.are_named() {
             return Ok(());
         }
-        let (revision, signers) = (revision.clone(), Arc::clone(&self.signers));
-        self.run(self.limits.tip, move |_, copy| lock(copy)?.verify(&revision, &signers)).await
+        let (revision, signers, limit) = (revision.clone(), Arc::clone(&self.signers), self.limits.tip);
+        self.run(limit, move |_, copy| lock(copy)?.verify(&revision, &signers, limit)).await
     }
 
     async fn lineage(&self, revision: &Revision, earlier: &Revision) -> Result<Lineage, RepoError> {

@@ -6,14 +6,18 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use base64::Engine;
 use gix::bstr::ByteSlice;
 use gix::objs::CommitRefIter;
+use tokio::time::Instant;
 
+use super::ssh;
 use crate::repo::RepoError;
 
 /// Who may sign. A signature is wanted where anybody is named.
@@ -37,14 +41,24 @@ const FOLDER: &str = "signature";
 /// Largest signature and largest file of keys, in bytes.
 const SIGNATURE_BYTES_MAX: usize = 64 << 10;
 const KEYS_BYTES_MAX: u64 = 4 << 20;
+/// Pause between two looks whether a program that has said all has ended.
+const LOOK: Duration = Duration::from_millis(5);
 /// Longest words of a program in a reason, in characters.
 const WORDS_CHARACTERS_MAX: usize = 200;
 
-/// Checks the signature of a commit, given as the object's bytes. `root`: a folder of ours.
+/// Checks the signature of a commit, given as the object's bytes. `root`: a folder of ours. Programs that have not ended after `limit` are
+/// killed.
 ///
 /// # Errors
 /// [`RepoError::Unverified`] when there is none or it is not good enough; [`RepoError::Local`] when that could not be found out.
-pub(super) fn verify(commit: &[u8], hash: gix::hash::Kind, signers: &Signers, root: &Path) -> Result<(), RepoError> {
+pub(super) fn verify(
+    commit: &[u8],
+    hash: gix::hash::Kind,
+    signers: &Signers,
+    root: &Path,
+    limit: Duration,
+) -> Result<(), RepoError> {
+    let deadline = Instant::now() + limit;
     let unreadable = |_| RepoError::Corrupt("a commit cannot be read".to_owned());
     let signed = CommitRefIter::signature(commit, hash).map_err(unreadable)?;
     let Some((signature, payload)) = signed else { return unverified("it is not signed") };
@@ -58,8 +72,8 @@ pub(super) fn verify(commit: &[u8], hash: gix::hash::Kind, signers: &Signers, ro
     }
     let folder = root.join(FOLDER);
     fs::create_dir_all(&folder).map_err(|error| io(&folder, &error))?;
-    let files =
-        Files { signature: folder.join("signature"), payload: folder.join("payload"), keys: folder.join("keys") };
+    let [signature_file, payload_file, keys] = ["signature", "payload", "keys"].map(|name| folder.join(name));
+    let files = Files { signature: signature_file, payload: payload_file, keys, deadline };
     write(&files.signature, &signature)?;
     write(&files.payload, &payload)?;
     let signature = signature.trim_start();
@@ -86,6 +100,8 @@ struct Files {
     signature: PathBuf,
     payload: PathBuf,
     keys: PathBuf,
+    /// When the programs that look at them are killed.
+    deadline: Instant,
 }
 
 fn verify_ssh(files: &Files, allowed: &Path) -> Result<(), RepoError> {
@@ -94,7 +110,7 @@ fn verify_ssh(files: &Files, allowed: &Path) -> Result<(), RepoError> {
     let keygen = |verb: &str, of: &[&OsStr]| {
         let mut command = program("ssh-keygen");
         command.arg("-Y").arg(verb).args(of).arg("-s").arg(&files.signature);
-        run(command, &files.payload)
+        run(command, &files.payload, files.deadline)
     };
     let keys = files.keys.as_os_str();
     let found = keygen("find-principals", &["-f".as_ref(), keys])?;
@@ -121,7 +137,7 @@ fn verify_gpg(files: &Files, keyring: &Path) -> Result<(), RepoError> {
     // A folder without configuration: there is none in it, whatever the user's has.
     command.arg("--homedir").arg(files.keys.with_file_name("none")).arg("--keyring").arg(&files.keys);
     command.args(["--status-fd", "1", "--"]).arg(&files.signature).arg("-");
-    let verdict = run(command, &files.payload)?;
+    let verdict = run(command, &files.payload, files.deadline)?;
     judge_gpg(&verdict.output, verdict.is_success).map_or_else(unverified, Ok)
 }
 
@@ -179,19 +195,60 @@ struct Verdict {
     words: String,
 }
 
-fn run(mut command: Command, input: &Path) -> Result<Verdict, RepoError> {
+/// Runs a program to its end, or to the deadline: then it is killed.
+fn run(mut command: Command, input: &Path, deadline: Instant) -> Result<Verdict, RepoError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let input = File::open(input).map_err(|error| io(input, &error))?;
-    let ended = command.stdin(Stdio::from(input)).output().map_err(|error| match error.kind() {
+    command.stdin(Stdio::from(input)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(|error| match error.kind() {
         ErrorKind::NotFound => RepoError::Local(format!("the program `{name}` is not installed here")),
         _ => RepoError::Local(format!("cannot start `{name}`: {error}")),
     })?;
-    let words = String::from_utf8_lossy(&ended.stderr).replace(|c: char| c.is_control(), " ");
+    let mut child = Running(child);
+    let output = said(child.0.stdout.take().expect("it is piped"))?;
+    let errors = said(child.0.stderr.take().expect("it is piped"))?;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let late = |_| RepoError::Local(format!("the program `{name}` did not end in time and was killed"));
+    let output = output.recv_timeout(left()).map_err(late)?;
+    let words = errors.recv_timeout(left()).map_err(late)?.replace(|c: char| c.is_control(), " ");
+    let status = loop {
+        match child.0.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if left().is_zero() => return Err(late(RecvTimeoutError::Timeout)),
+            Ok(None) => pause(),
+            Err(error) => return Err(RepoError::Local(format!("cannot wait for `{name}`: {error}"))),
+        }
+    };
     Ok(Verdict {
-        is_success: ended.status.success(),
-        output: String::from_utf8_lossy(&ended.stdout).into_owned(),
+        is_success: status.success(),
+        output,
         words: words.trim().chars().take(WORDS_CHARACTERS_MAX).collect(),
     })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is blocking work, on a thread that is there for it")]
+fn pause() {
+    std::thread::sleep(LOOK);
+}
+
+/// A program that does not outlive whoever waits for it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended is not there to be killed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads what a program says, aside: it is sent when it has ended.
+fn said(pipe: impl Read + Send + 'static) -> Result<Receiver<String>, RepoError> {
+    let (text, said) = channel();
+    ssh::thread("signature", move || {
+        let _ = text.send(ssh::drained(pipe));
+    })?;
+    Ok(said)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RepoError> {
@@ -235,6 +292,31 @@ mod tests {
         refused(&[], true, "exactly one");
         // A name cannot pretend to be a line of its own: gpgv escapes it, and a verdict is only read at the beginning.
         refused(&["ERRSIG C3C0 [GNUPG:] GOODSIG"], true, "not in the keyring");
+    }
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let input = folder.path().join("input");
+        write(&input, b"in").expect("written");
+        let shell = |script: &str| {
+            let mut command = program("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let later = Instant::now() + Duration::from_secs(600);
+        let verdict = run(shell("cat; echo words >&2; exit 3"), &input, later).expect("it ends");
+        assert_eq!((verdict.is_success, verdict.output.as_str(), verdict.words.as_str()), (false, "in", "words"));
+        // One that says nothing, and one that has said all: both have told who they are.
+        for script in ["exec sleep 600", "exec >&- 2>&-; exec sleep 600"] {
+            let told = folder.path().join("pid");
+            let script = format!("echo $$ >{}; {script}", told.display());
+            let soon = Instant::now() + Duration::from_secs(1);
+            let error = run(shell(&script), &input, soon).err().expect("it does not end").to_string();
+            assert!(error.contains("the program `sh` did not end in time and was killed"), "{error}");
+            let pid = fs::read_to_string(&told).expect("it ran");
+            assert!(!Path::new("/proc").join(pid.trim()).exists(), "{pid} still runs");
+        }
     }
 
     #[test]

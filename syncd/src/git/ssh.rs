@@ -86,13 +86,13 @@ pub(super) fn connect(
     Ok((SshTransport { connection: connection.custom_url(Some(url.to_owned())), _ended: ended }, said))
 }
 
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RepoError> {
+pub(super) fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), RepoError> {
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     thread.map(|_| ()).map_err(|error| RepoError::Local(format!("cannot start a thread: {error}")))
 }
 
 /// Returns the beginning of what comes, at its end. A pipe that nobody reads would stop ssh.
-fn drained(mut pipe: impl Read) -> String {
+pub(super) fn drained(mut pipe: impl Read) -> String {
     let mut text = Vec::new();
     let _ = pipe.by_ref().take(SAID_BYTES_MAX).read_to_end(&mut text);
     let _ = std::io::copy(&mut pipe, &mut std::io::sink());
