@@ -48,12 +48,12 @@ pub(crate) enum Removed {
 }
 
 impl Options {
-    /// Reads the options of a request: the body's, else the query's.
+    /// Reads the options of a request: of its body if it has one, even an empty one, else of its query.
     fn of(call: &Call<'_>) -> Result<Options, Status> {
         let (body, request) = (&call.request.body, call.request);
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let policy =
-            text(&body["propagationPolicy"]).or_else(|| request.parameter("propagationPolicy").map(str::to_owned));
+        let asked = |name: &str| request.parameter(name).filter(|_| body.is_null()).map(str::to_owned);
+        let policy = text(&body["propagationPolicy"]).or_else(|| asked("propagationPolicy"));
         let policy = match policy.as_deref() {
             None | Some("") => None,
             Some("Background") => Some(Policy::Background),
@@ -67,13 +67,13 @@ impl Options {
             }
         };
         let dry = body["dryRun"].as_array().is_some_and(|modes| modes.iter().any(|mode| mode == "All"));
-        let grace = request.parameter("gracePeriodSeconds").and_then(|text| text.parse().ok());
+        let grace = asked("gracePeriodSeconds").and_then(|text| text.parse().ok());
         Ok(Options {
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
             policy,
             grace: body["gracePeriodSeconds"].as_i64().or(grace),
-            dry_run: dry || request.dry_run(),
+            dry_run: dry || body.is_null() && request.dry_run(),
         })
     }
 }
