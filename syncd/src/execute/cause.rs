@@ -9,11 +9,12 @@ use std::time::Duration;
 use futures::future::join_all;
 use manifest::{Hash, ObjectRef};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::service::Walk;
 use super::waiting::Failure;
 use super::watching::Sight;
-use super::{Run, objects};
+use super::{Next, Run, objects};
 use crate::cluster::{Cluster, GroupKind, LogTail};
 use crate::desired::Content;
 use crate::readiness::pods::{self, Sign};
@@ -24,6 +25,8 @@ use crate::report::Cause;
 const CAUSES_MAX: usize = 3;
 /// Longest time that explaining may take.
 const TIME_MAX: Duration = Duration::from_secs(10);
+/// Longest time that a suspect is waited for: the watch that tells of pods may be behind the one that tells of their workload.
+const BEHIND_MAX: Duration = Duration::from_secs(1);
 /// Lines of a log.
 const LINES: usize = 20;
 /// Characters of a line of a log.
@@ -71,7 +74,7 @@ impl<C: Cluster> Run<'_, C> {
     /// Finds the cause of one failure. Returns also what knows all secrets around it.
     async fn cause(&self, failure: &Failure, mut redactor: Redactor) -> (Cause, Redactor) {
         let id = &failure.object;
-        let (workload, suspect) = self.suspect(failure);
+        let (workload, suspect) = self.find_suspect(failure).await;
         let sign = failure.sign.as_ref();
         let mut cause = Cause {
             object: id.clone(),
@@ -110,6 +113,23 @@ impl<C: Cluster> Run<'_, C> {
         cause.message = redactor.redact(&failure.message);
         cause.events = events.concat().iter().map(|event| redactor.redact(event)).collect();
         (cause, redactor)
+    }
+
+    /// Returns the object as it was last seen, and the pod that the failure is about, if one is seen soon.
+    async fn find_suspect(&self, failure: &Failure) -> (Option<Value>, Option<String>) {
+        let deadline = Instant::now() + BEHIND_MAX;
+        let mut changed = self.watches.subscribe();
+        let may_come = failure.sign.is_none() && pods::runs_pods(&GroupKind::of(&failure.object));
+        loop {
+            let found = self.suspect(failure);
+            if found.1.is_some() || !may_come {
+                return found;
+            }
+            match self.next_change(&mut changed, deadline).await {
+                Next::Changed => {}
+                Next::TimedOut | Next::Superseded => return found,
+            }
+        }
     }
 
     /// Returns the object as it was last seen, and the pod that the failure is about.

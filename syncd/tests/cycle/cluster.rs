@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use manifest::ObjectRef;
 use serde_json::Value;
 use syncd::cluster::{
@@ -44,7 +45,11 @@ pub struct TestCluster {
     pub fence: Fence,
     /// Requests that begin with one of these never arrive, and nobody answers.
     cut: Mutex<Vec<&'static str>>,
+    /// Tells whether the watches of pods begin to tell something.
+    pods: Mutex<Option<Begin>>,
 }
+
+type Begin = Arc<dyn Fn(&sandbox::Cluster) -> bool + Send + Sync>;
 
 #[derive(Default)]
 struct Calls {
@@ -72,7 +77,13 @@ impl TestCluster {
             crashed: Notify::new(),
             fence: Fence::none(),
             cut: Mutex::default(),
+            pods: Mutex::default(),
         }
+    }
+
+    /// Lets the watches of pods tell nothing before the model is in a state, and half a second longer.
+    pub fn tell_pods_after(&self, begin: impl Fn(&sandbox::Cluster) -> bool + Send + Sync + 'static) {
+        *self.pods.lock().expect("nobody panics while holding it") = Some(Arc::new(begin));
     }
 
     /// Loses all requests that begin with one of these, from now on.
@@ -226,7 +237,19 @@ impl Cluster for TestCluster {
 
     async fn watch_around(&self, kind: &GroupKind, namespace: Option<&str>) -> Result<Watching, ClusterError> {
         let at = namespace.map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-        self.call(format!("watch {kind}{at}"), || model::watch_around(&self.model, kind, namespace)).await
+        let watch =
+            self.call(format!("watch {kind}{at}"), || model::watch_around(&self.model, kind, namespace)).await?;
+        let begin = self.pods.lock().expect("nobody panics while holding it").clone();
+        let Some(begin) = begin.filter(|_| kind.kind == "Pod") else { return Ok(watch) };
+        let model = self.model.clone();
+        let late = async move {
+            while !begin(&model) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            watch
+        };
+        Ok(late.into_stream().flatten().boxed())
     }
 
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {

@@ -145,6 +145,20 @@ async fn a_failing_job_is_told_soon_with_its_exit_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failing_job_is_told_with_its_pod_although_its_pods_are_seen_later() {
+    let failed = |model: &sandbox::Cluster| {
+        model.objects("batch", "Job", "n").iter().any(|job| has_condition(job, "FailureTarget", "True"))
+    };
+    let mut world = World::new();
+    world.cluster.tell_pods_after(failed);
+    let services = [service("app1", &[("Secret s", "v"), ("Job.batch a", "fail|no such table")])];
+    let (_, cause, late) = failed_after(&mut world, &services, failed).await;
+    assert!(late <= SOON, "{late:?}");
+    assert_eq!((cause.reason.as_str(), cause.exit_code), ("Error", Some(1)));
+    assert_eq!(cause.log, ["no such table"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cause_has_events_and_logs_and_no_secrets() {
     let mut world = World::new();
     let log = "start\nusing pass-word-1 of the database\ntoken=abcdef123\nboom";
