@@ -238,7 +238,7 @@ impl Transcript {
 }
 
 /// What is not the same twice, and what is told in its place.
-const RULES: [(&str, &str); 7] = [
+const RULES: [(&str, &str); 8] = [
     ("[0-9a-f]{64}", "<hash>"),
     ("syncd approve [0-9a-f]{12}", "syncd approve <short>"),
     ("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uid>"),
@@ -247,7 +247,8 @@ const RULES: [(&str, &str); 7] = [
     ("(requests and volumeAttributesClassName for bound claims) @@.*$", "$1"),
     // The condition that a Job has failed can be there before its last pod is counted.
     ("failed after [0-9]+ failed pods", "failed after some failed pods"),
-    // What a kubelet says of a container has its own words; the reason, exit code and number of restarts are everyone's.
+    ("[0-9]+ restarts", "some restarts"),
+    // What a kubelet says of a container has its own words; the reason and the exit code are everyone's.
     ("(, container [a-z]+: [A-Za-z]+): .*?( \\(exit code.*)?$", "$1$2"),
 ];
 
