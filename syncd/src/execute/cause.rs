@@ -40,12 +40,13 @@ const SAID_CHARACTERS_MAX: usize = 900;
 const WERF: &str = "werf.io/";
 
 impl<C: Cluster> Walk<'_, C> {
-    /// Finds the causes of failures, says them as Events, and takes secrets out of the messages.
-    pub(super) async fn explain(&mut self, failed: &mut [Failure]) {
+    /// Finds the causes of failures, says them as Events, and takes secrets out of the messages. Where time is over nothing is waited for.
+    pub(super) async fn explain(&mut self, failed: &mut [Failure], time_is_over: bool) {
         let run = self.run;
         let mut redactor = run.secrets_of(self.name);
         let first = failed.iter().take(CAUSES_MAX);
-        let explained = join_all(first.map(|failure| run.cause(failure, redactor.clone())));
+        let patience = if time_is_over { Duration::ZERO } else { BEHIND_MAX };
+        let explained = join_all(first.map(|failure| run.cause(failure, patience, redactor.clone())));
         let explained = run.context.unless_superseded(tokio::time::timeout(TIME_MAX, explained)).await;
         let causes = explained.and_then(Result::ok).unwrap_or_default();
         for (cause, known) in causes {
@@ -72,9 +73,9 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     /// Finds the cause of one failure. Returns also what knows all secrets around it.
-    async fn cause(&self, failure: &Failure, mut redactor: Redactor) -> (Cause, Redactor) {
+    async fn cause(&self, failure: &Failure, patience: Duration, mut redactor: Redactor) -> (Cause, Redactor) {
         let id = &failure.object;
-        let (workload, suspect) = self.find_suspect(failure).await;
+        let (workload, suspect) = self.find_suspect(failure, Instant::now() + patience).await;
         let sign = failure.sign.as_ref();
         let mut cause = Cause {
             object: id.clone(),
@@ -115,9 +116,8 @@ impl<C: Cluster> Run<'_, C> {
         (cause, redactor)
     }
 
-    /// Returns the object as it was last seen, and the pod that the failure is about, if one is seen soon.
-    async fn find_suspect(&self, failure: &Failure) -> (Option<Value>, Option<String>) {
-        let deadline = Instant::now() + BEHIND_MAX;
+    /// Returns the object as it was last seen, and the pod that the failure is about, if one is seen until `deadline`.
+    async fn find_suspect(&self, failure: &Failure, deadline: Instant) -> (Option<Value>, Option<String>) {
         let mut changed = self.watches.subscribe();
         let may_come = failure.sign.is_none() && pods::runs_pods(&GroupKind::of(&failure.object));
         loop {

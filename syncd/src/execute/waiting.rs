@@ -126,7 +126,7 @@ impl<C: Cluster> Walk<'_, C> {
 
     /// Reports what failed, with its causes. `after`: it did not, but time is over.
     async fn give_up(&mut self, mut failed: Vec<Failure>, waiting: Vec<Waiting>, after: Option<u64>) -> Stop {
-        self.explain(&mut failed).await;
+        self.explain(&mut failed, after.is_some()).await;
         let waited = |failure: &Failure| Waiting { object: failure.object.clone(), message: failure.message.clone() };
         let missing: Vec<Waiting> = failed.iter().map(waited).collect();
         if after.is_none() {
