@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["plan"],
             &["execute"],
             &["cycle"],
-            &["daemon", "kube", "git", "notify", "progress", "webhook"],
+            &["daemon", "kahoy", "kube", "git", "notify", "progress", "webhook"],
             &["leader", "summary", "view"],
             &["logs", "metrics", "page"],
             &["http"],

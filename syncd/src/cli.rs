@@ -43,7 +43,9 @@ use crate::state::{self, root_name};
 use crate::summary;
 use crate::webhook::{self, Webhook};
 
+mod approve;
 mod bootstrap;
+mod kahoy;
 mod source;
 
 use bootstrap::Bootstrap;
@@ -100,8 +102,11 @@ enum Command {
     #[command(after_help = exit_code_help())]
     Once(Once),
     /// Lets deletions through that are held: exactly those of this plan, and no others
-    #[command(after_help = APPROVE_HELP)]
-    Approve(Approve),
+    #[command(after_help = approve::HELP)]
+    Approve(approve::Approve),
+    /// Looks at what another tool left behind
+    #[command(subcommand)]
+    Adopt(Adopt),
     /// Shows what a running syncd did last: services, causes of failures, what is held
     #[command(after_help = STATUS_HELP)]
     Status(StatusOf),
@@ -110,14 +115,12 @@ enum Command {
     Bootstrap(Bootstrap),
 }
 
-const APPROVE_HELP: &str =
-    "`syncd status` and the Event `DeletionsHeld` tell the plan; the daemon hears of the approval at its next poll.
-
-Exit codes:
-   0  approved
-   1  no such plan is held; a commit can be approved beforehand
-   2  wrong usage: the arguments cannot work
-   4  the cluster or the recorded state could not be read or written";
+#[derive(Debug, Subcommand)]
+enum Adopt {
+    /// Tells which objects Kahoy recorded and no service wants; deletes them if their plan is named
+    #[command(after_help = kahoy::HELP)]
+    Kahoy(Box<kahoy::Kahoy>),
+}
 
 const STATUS_HELP: &str = "From outside of the cluster: kubectl port-forward --namespace syncd deployment/syncd 9102
 
@@ -151,25 +154,6 @@ struct Run {
     /// Address of the status page, /metrics, /healthz, /readyz, /status and /api/v1/status; there is no authentication
     #[arg(long, env = "SYNCD_LISTEN", default_value = "127.0.0.1:9102", value_name = "ADDRESS")]
     listen: SocketAddr,
-}
-
-#[derive(Debug, Args)]
-struct Approve {
-    /// The plan, or the first 8 characters of it or more; or the full id of a commit that is held because the history was rewritten
-    #[arg(value_name = "PLAN-ID", value_parser = plan_id)]
-    plan: String,
-    /// Environment
-    #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
-    environment: String,
-    /// Namespace of syncd's own state
-    #[arg(long, env = "SYNCD_NAMESPACE", default_value = "syncd", value_name = "NAME", value_parser = dns_label)]
-    namespace: String,
-    /// Kubeconfig of the cluster; the pod's service account if not given
-    #[arg(long, env = "SYNCD_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; its current one if not given
-    #[arg(long, env = "SYNCD_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
-    context: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -479,8 +463,9 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run(arguments) => run(arguments).await,
         Command::Once(arguments) => once(arguments).await,
-        Command::Approve(arguments) => approve(&arguments).await,
+        Command::Approve(arguments) => approve::run(&arguments).await,
         Command::Status(arguments) => status(&arguments).await,
+        Command::Adopt(Adopt::Kahoy(arguments)) => kahoy::run(*arguments).await,
         Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }
 }
@@ -595,35 +580,6 @@ fn election(common: &Common) -> Election {
         identity: format!("{host}_{}", Ulid::new()),
         duration: common.lease_duration,
     }
-}
-
-async fn approve(arguments: &Approve) -> Result<Exit, CliError> {
-    let Approve { plan, environment, namespace, kubeconfig, context } = arguments;
-    let connection = Connection { kubeconfig: kubeconfig.clone(), context: context.clone() };
-    let cluster = KubeCluster::connect(&connection, namespace, Timeouts::default(), Arc::new(|_| {})).await?;
-    let state = state::read(&cluster, environment).await.map_err(|error| CliError::State(error.to_string()))?;
-    let held = state.root.and_then(|stored| stored.root.held);
-    let failed = |error: ClusterError| CliError::State(error.message);
-    let is_plan = held.as_ref().is_some_and(|held| held.id.to_string().starts_with(plan.as_str()));
-    if let (false, Ok(revision)) = (is_plan, commit_id(plan)) {
-        let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
-        let id = approval::of_revision(&revision);
-        approval::add(&cluster, environment, approvals, id).await.map_err(failed)?;
-        let text = format!("approved: revision {revision}, wherever it comes from\n");
-        // Whoever closed our output wants no more of it.
-        let _ = std::io::stdout().write_all(text.as_bytes());
-        return Ok(Exit::Synced);
-    }
-    let Some(held) = held.as_ref().filter(|held| held.id.to_string().starts_with(plan.as_str())) else {
-        let held = held.map(|held| held.id.to_string());
-        return Err(CliError::NotHeld { environment: environment.clone(), plan: plan.clone(), held });
-    };
-    let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
-    approval::add(&cluster, environment, approvals, held.id).await.map_err(failed)?;
-    let text = format!("approved: {held}; plan {}\n", held.id);
-    // Whoever closed our output wants no more of it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(Exit::Synced)
 }
 
 /// Longest time for an answer of a running syncd, which has it ready.

@@ -312,6 +312,11 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         Arc::clone(&self.repo)
     }
 
+    /// Returns what the cycles are told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Returns the cluster.
     pub fn cluster(&self) -> Arc<C> {
         Arc::clone(&self.cluster)

@@ -42,6 +42,7 @@ pub mod cli;
 pub mod daemon;
 pub mod git;
 pub mod http;
+pub mod kahoy;
 pub mod kube;
 pub mod leader;
 pub mod logs;

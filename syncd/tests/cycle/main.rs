@@ -8,6 +8,7 @@ mod faults;
 mod guards;
 mod immutables;
 mod isolation;
+mod kahoy;
 mod leader;
 #[path = "../model/mod.rs"]
 mod model;
