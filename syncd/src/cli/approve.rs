@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::{
-    Arc, Args, CliError, ClusterError, Connection, Exit, KubeCluster, Timeouts, approval, commit_id, dns_label,
-    plan_id, state,
+    Arc, Args, CliError, ClusterError, Connection, Exit, KubeCluster, Revision, Timeouts, approval, commit_id,
+    dns_label, plan_id, state,
 };
 
 pub(super) const HELP: &str =
@@ -44,10 +44,14 @@ pub(super) async fn run(arguments: &Approve) -> Result<Exit, CliError> {
     let connection = Connection { kubeconfig: kubeconfig.clone(), context: context.clone() };
     let cluster = KubeCluster::connect(&connection, namespace, Timeouts::default(), Arc::new(|_| {})).await?;
     let state = state::read(&cluster, environment).await.map_err(|error| CliError::State(error.to_string()))?;
-    let held = state.root.and_then(|stored| stored.root.held);
+    let root = state.root.map(|stored| stored.root);
+    // A plan's id is as long as a commit's of SHA-256; a repository has commits of one length.
+    let is_commits_length = |id: &Revision| root.as_ref().is_none_or(|root| root.commit.0.len() == id.0.len());
+    let commit = commit_id(plan).ok().filter(is_commits_length);
+    let held = root.and_then(|root| root.held);
     let failed = |error: ClusterError| CliError::State(error.message);
     let is_plan = held.as_ref().is_some_and(|held| held.id.to_string().starts_with(plan.as_str()));
-    if let (false, Ok(revision)) = (is_plan, commit_id(plan)) {
+    if let (false, Some(revision)) = (is_plan, commit) {
         let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
         let id = approval::of_revision(&revision);
         approval::add(&cluster, environment, approvals, id).await.map_err(failed)?;
