@@ -94,6 +94,10 @@ struct Walk {
     executed: bool,
     /// Whether the new revision was let in by name, wherever it comes from.
     begins_history: bool,
+    /// Whether everything is looked at once more, for what may have landed late.
+    second_look: bool,
+    /// The state as it was before a write went wrong: what is told of services that had nothing to do with it.
+    lost: Option<State>,
 }
 
 /// It is not known any more what is stored; the reason is in the errors and reports.
@@ -104,6 +108,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let clock = Instant::now();
         let new = if mode == Mode::Repair { None } else { self.ask_source().await };
         self.walk.phases.source += clock.elapsed().as_secs_f64();
+        let second_look = self.memory.takes_second_look();
+        self.walk.second_look = second_look;
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
         let read = self.memory.state.take();
         let fresh = read.is_none();
@@ -124,6 +130,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if fresh {
             self.context.observer.recorded(state.objects());
         }
+        if fresh && !second_look {
+            self.memory.note_unanswered(&state);
+        }
         if mode != Mode::Repair {
             self.hear_approval().await;
         }
@@ -141,7 +150,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.fresh = true;
             return;
         }
-        let fresh = std::mem::take(&mut self.memory.fresh) || fresh || self.memory.takes_second_look();
+        let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
         match self.reconcile(source, state, fresh, mode).await {
             Ok(state) => self.memory.state = Some(state),
             Err(Lost) => self.memory.fresh = true,
@@ -154,7 +163,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let limits = (self.settings.limits.state_bytes, self.settings.concurrency);
         let environment = &self.settings.environment;
         let state = state::take_over(self.cluster, environment, state, takeover == Takeover::Clean, limits).await?;
-        self.memory.took_over(takeover);
+        self.memory.took_over();
         Ok(state)
     }
 
@@ -292,7 +301,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let full = mode == Mode::Full || mode == Mode::Auto && self.is_full_sync_due(&state);
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();
-        let mut live = Live::default();
+        let mut live = Live { may_come: self.memory.may_come(), ..Live::default() };
         let resting = self.memory.resting(&source, full);
         // What is known to be open and not due is left alone, whatever exists.
         let waits = |name: &String| {
@@ -312,8 +321,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let changed = self.memory.planned_index != Some(source.root);
         self.walk.trigger = Some(match () {
             () if full => Trigger::Full,
-            () if selection.act.is_empty() && !fresh => Trigger::None,
-            () if fresh => Trigger::Start,
+            () if selection.act.is_empty() && (!fresh || self.walk.second_look) => Trigger::None,
+            () if fresh && !self.walk.second_look => Trigger::Start,
             () if changed => Trigger::Changed,
             () if !live.drifted.is_empty() => Trigger::Drift,
             () => Trigger::Retry,
@@ -367,10 +376,20 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         self.list(&mut live, kinds, state).await;
         let candidates = plan::candidates(&desired, state, selection);
         for (id, error) in live::look_at(self.cluster, &mut live, &candidates, self.settings).await {
+            if error.class == ErrorClass::NotServed && self.never_was(&id, state).await {
+                live.seen.insert(id, None);
+                continue;
+            }
             self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
         }
         self.walk.phases.read += clock.elapsed().as_secs_f64();
         Some((desired, live))
+    }
+
+    /// Tells whether an object was only going to be created, when its kind was not served, and still is not.
+    async fn never_was(&self, id: &ObjectRef, state: &State) -> bool {
+        let mut entries = state.records().filter_map(|(_, record)| record.held.get(id));
+        entries.all(|held| held.uid.is_none()) && self.cluster.is_served(&GroupKind::of(id)).await == Ok(false)
     }
 
     /// Looks whether what is new to the services is there already, and whose it is. Nothing is in a namespace that does not exist, or of a
@@ -519,7 +538,10 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if plan.services.values().any(|service| service.problem.is_none()) {
             self.context.tell(&planned(&plan));
             self.adopt_root(&mut state, &desired.source, full).await?;
-            for (name, version) in std::mem::take(&mut state.stray_parts) {
+            // A record that names them may still be under way, for as long as what nobody answered is.
+            let strays =
+                if self.memory.is_answered() { std::mem::take(&mut state.stray_parts) } else { BTreeMap::new() };
+            for (name, version) in strays {
                 // Whatever remains is found again when the state is read the next time.
                 let _ = state::remove(self.cluster, &name, &version).await;
             }
@@ -537,7 +559,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if full && !self.context.is_superseded() {
             self.end_full_sync(&mut state).await?;
         }
-        if known { Ok(state) } else { Err(Lost) }
+        if known {
+            return Ok(state);
+        }
+        self.walk.lost = Some(state);
+        Err(Lost)
     }
 
     // ------------------------------------------------------------------------------------------------------------------ root

@@ -135,10 +135,11 @@ pub async fn run<W: Work, T: Tip>(
         let since = if failures == 0 || mode == Mode::Repair { polled } else { Instant::now() };
         mode = Mode::Auto;
         tokio::select! {
-            () = sleep_until(since + pace.pause(failures, share(id))) => {}
-            () = drifts(tip, begun + pace.nudge.min(DRIFT_APART)) => mode = Mode::Repair,
-            () = nudged(tip, begun + pace.nudge) => {}
+            biased;
             () = stopped(&mut stop) => {}
+            () = sleep_until(since + pace.pause(failures, share(id))) => {}
+            () = nudged(tip, begun + pace.nudge) => {}
+            () = drifts(tip, begun + pace.nudge.min(DRIFT_APART)) => mode = Mode::Repair,
         }
     }
 }
@@ -195,6 +196,7 @@ async fn one_cycle<W: Work, T: Tip>(
                 out_of_date = Some(why);
                 supersede.send_replace(true);
                 tokio::select! {
+                    biased;
                     end = &mut cycle => End::of(end),
                     () = silent(pace, listener) => End::Silent,
                     () = stopped(stop) => End::of_last(timeout(pace.grace, &mut cycle).await),
@@ -241,6 +243,7 @@ impl End {
 async fn moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) -> Moved {
     let begun = Instant::now();
     tokio::select! {
+        biased;
         () = tip_moved(tip, pace, id) => Moved::Tip,
         () = drifts(tip.tip, begun + pace.nudge.min(DRIFT_APART)) => Moved::Drift,
     }
@@ -250,6 +253,7 @@ async fn tip_moved<T: Tip>(tip: &Asked<'_, T>, pace: &Pace, id: Ulid) {
     loop {
         let begun = Instant::now();
         tokio::select! {
+            biased;
             () = sleep(pace.pause(0, share(id)).min(pace.poll)) => {}
             () = nudged(tip.tip, begun + pace.nudge) => {}
         }

@@ -92,6 +92,7 @@ impl Drift {
             match due {
                 Some(due) if due <= Instant::now() => return,
                 Some(due) => tokio::select! {
+                    biased;
                     () = sleep_until(due) => {}
                     () = self.changed.notified() => {}
                 },

@@ -46,6 +46,8 @@ pub struct Done {
     pub stored: After,
     /// Whether objects may be in another state than the record says: look before planning for it again.
     pub look_again: bool,
+    /// Objects that may still be created by a request that was not answered.
+    pub unanswered: BTreeSet<ObjectRef>,
     /// When to try again.
     pub pause: Pause,
     /// Whether what was ready last is to be applied again, now.
@@ -193,6 +195,9 @@ impl<C: Cluster> Run<'_, C> {
         }
         let record = stored.map(|stored| stored.record.clone()).unwrap_or_default();
         let record = self.widened(plan, record);
+        if let Some(stored) = stored.filter(|stored| stored.record == record) {
+            return (name.to_owned(), Ok(Some(stored.clone())));
+        }
         (name.to_owned(), self.write_record(name, stored, record).await.map(Some))
     }
 

@@ -66,6 +66,8 @@ pub struct Live {
     pub seen: BTreeMap<ObjectRef, Option<Seen>>,
     /// Objects of which it could not be read whether they exist and whose they are, with why.
     pub unread: BTreeMap<ObjectRef, String>,
+    /// Objects that a request may still create although nobody waits for its answer any more.
+    pub may_come: BTreeSet<ObjectRef>,
     /// What is in namespaces, and instances of definitions, that would be deleted ([`look_inside`]).
     pub inside: BTreeMap<ObjectRef, Inside>,
     /// Objects of which somebody else changed what we applied.

@@ -263,6 +263,8 @@ pub enum Withheld {
     UidDiffers,
     /// It could not be looked at.
     Unseen,
+    /// A request that would create it was not answered, and may still be under way.
+    MayCome,
     /// Other objects are in it that are not deleted too, whoever made them.
     NamespaceInUse {
         /// How many are known.
@@ -299,7 +301,10 @@ impl Withheld {
     /// the service is settled with the object as a left-over.
     pub fn is_pending(&self) -> bool {
         self.waits_for_approval()
-            || matches!(self, Withheld::Unproven { .. } | Withheld::Unseen | Withheld::Unexplored { .. })
+            || matches!(
+                self,
+                Withheld::Unproven { .. } | Withheld::Unseen | Withheld::MayCome | Withheld::Unexplored { .. }
+            )
     }
 
     /// Tells whether an approval lets it through.
@@ -600,8 +605,7 @@ impl<'a> Scene<'a> {
         let from = self.other_holder(service, id);
         match (self.live.presence(id), held) {
             (Presence::Present(live), _) if live.terminating => {
-                let widen = held.is_none_or(|held| held.uid.is_some());
-                Decision::Apply { reason: Reason::Terminating { uid: live.uid.clone() }, uid: None, widen }
+                Decision::Apply { reason: Reason::Terminating { uid: live.uid.clone() }, uid: None, widen: true }
             }
             (Presence::Present(live), Some(held)) => self.decide_held(service, id, object, held, live),
             (Presence::Present(live), None) => {
@@ -620,7 +624,8 @@ impl<'a> Scene<'a> {
                 }
                 let never_seen = held.uid.is_none() && held.hash.is_none();
                 let reason = if never_seen { Reason::Unconfirmed } else { Reason::Missing };
-                Decision::Apply { reason, uid: None, widen: held.uid.is_some() }
+                // Also where it was written ahead before: a record that somebody is still narrowing, unanswered, must not be built on.
+                Decision::Apply { reason, uid: None, widen: true }
             }
             (Presence::Absent | Presence::Unowned, None) => {
                 let reason = from.map_or(Reason::New, |(from, _)| Reason::Moved { from: from.to_owned() });
@@ -633,7 +638,7 @@ impl<'a> Scene<'a> {
                     Some(_) => return Decision::Nothing,
                     None => Reason::Unconfirmed,
                 };
-                Decision::Apply { reason, uid: held.uid.clone(), widen: false }
+                Decision::Apply { reason, uid: held.uid.clone(), widen: held.uid.is_none() }
             }
             (Presence::Unknown, None) => {
                 let uid = from.and_then(|(_, held)| held.uid.clone());
@@ -656,7 +661,8 @@ impl<'a> Scene<'a> {
         } else if self.is_as_wanted(service, object, live) {
             match (self.is_full(), confirmed && held.uid.is_some()) {
                 (true, _) => Reason::FullSync,
-                (false, true) if self.live.drifted.contains(&object.manifest.id) => Reason::Drifted,
+                // Also where the answer to a repair was lost: the hash is not what was changed.
+                (false, _) if self.live.drifted.contains(&object.manifest.id) => Reason::Drifted,
                 (false, true) => return Decision::Nothing,
                 (false, false) => return Decision::Confirm { uid: live.uid.clone() },
             }

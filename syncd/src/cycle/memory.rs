@@ -15,7 +15,7 @@ use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
 use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState};
-use crate::state::{Reading, State};
+use crate::state::{Held, Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
 #[derive(Debug, Default)]
@@ -48,8 +48,10 @@ pub struct Memory {
     pub(super) orphans: Vec<ObjectRef>,
     /// That the state is to be taken over from another leader before anything is done.
     pub(super) takeover: Option<Takeover>,
-    /// When to look again at what another leader may have done at the very end of its time.
+    /// When to look once more at everything: requests that nobody waits for any more have landed by then, whoever sent them.
     second_look: Option<Instant>,
+    /// Objects that such a request may create, until when.
+    may_come: BTreeMap<ObjectRef, Instant>,
 }
 
 /// How the state comes from one leader to the next.
@@ -61,7 +63,7 @@ pub enum Takeover {
     Forced,
 }
 
-/// How long a request that another leader sent may be under way: the API server gives up a request after a minute.
+/// How long a request that was not answered may be under way: the API server gives up a request after a minute.
 const LATE_REQUESTS: Duration = Duration::from_secs(60);
 
 /// A service that failed and waits for its next try.
@@ -93,14 +95,47 @@ impl Memory {
     }
 
     /// Notes that the state was taken over.
-    pub(super) fn took_over(&mut self, takeover: Takeover) {
+    pub(super) fn took_over(&mut self) {
         self.takeover = None;
-        self.second_look = (takeover == Takeover::Forced).then(|| Instant::now() + LATE_REQUESTS);
     }
 
-    /// Tells, once, that it is time for the second look.
+    /// Notes that the state was read without knowing who wrote it last: whoever it was may have left requests without an answer.
+    pub(super) fn note_unanswered(&mut self, state: &State) {
+        let unconfirmed = |(id, held): (&ObjectRef, &Held)| held.uid.is_none().then(|| id.clone());
+        let may_come = state.records().flat_map(|(_, record)| record.held.iter().filter_map(unconfirmed));
+        self.note_late(may_come.collect());
+    }
+
+    /// Notes that requests were not answered, some of which may create these.
+    fn note_late(&mut self, may_come: BTreeSet<ObjectRef>) {
+        let landed = Instant::now() + LATE_REQUESTS;
+        self.second_look = Some(landed);
+        self.may_come.extend(may_come.into_iter().map(|id| (id, landed)));
+    }
+
+    /// Tells whether no request that nobody answered can still be under way.
+    pub(super) fn is_answered(&self) -> bool {
+        self.second_look.is_none()
+    }
+
+    /// Tells, once, that it is time for the second look. What is recorded is to be read again then, and what was kept because it might come
+    /// to be let go.
     pub(super) fn takes_second_look(&mut self) -> bool {
-        self.second_look.take_if(|at| *at <= Instant::now()).is_some()
+        if self.second_look.take_if(|at| *at <= Instant::now()).is_none() {
+            return false;
+        }
+        self.state = None;
+        if !self.may_come.is_empty() {
+            self.woken.extend(self.rests.keys().cloned());
+        }
+        true
+    }
+
+    /// Returns the objects that a request may still create although nobody waits for its answer any more.
+    pub(super) fn may_come(&mut self) -> BTreeSet<ObjectRef> {
+        let now = Instant::now();
+        self.may_come.retain(|_, until| now < *until);
+        self.may_come.keys().cloned().collect()
     }
 
     /// Returns the services that failed and are not due yet.
@@ -153,6 +188,9 @@ impl Memory {
                 After::Nothing => drop(state.services.remove(name)),
                 After::Untouched => {}
                 After::Unknown => known = false,
+            }
+            if done.look_again {
+                self.note_late(done.unanswered.clone());
             }
             match done.look_again {
                 true => self.look_again.insert(name.clone()),

@@ -61,23 +61,24 @@ pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, D
 /// Services of this plan as they ended; of the others those that are not synced as they were last, the rest as recorded.
 fn services(memory: &Memory, walk: &Walk) -> BTreeMap<String, ServiceReport> {
     let indexed = memory.source.iter().flat_map(|source| source.index.services.keys());
-    let recorded = memory.state.iter().flat_map(|state| state.services.keys());
+    let state = memory.state.as_ref().or(walk.lost.as_ref());
+    let recorded = state.iter().flat_map(|state| state.services.keys());
     let names: BTreeSet<&String> = indexed.chain(recorded).chain(walk.done.keys()).collect();
     let one = |name: &String| {
         if let Some(done) = walk.done.get(name) {
             return ServiceReport { failures: memory.failures(name), ..done.report.clone() };
         }
         // Without the state nothing new is known of those that were not planned for.
-        let last = || memory.last.get(name).filter(|_| memory.state.is_none());
-        memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(name, memory))
+        let last = || memory.last.get(name).filter(|_| state.is_none());
+        memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(name, memory, state))
     };
-    names.into_iter().map(|name| (name.clone(), or_rolled_back(one(name), name, memory))).collect()
+    names.into_iter().map(|name| (name.clone(), or_rolled_back(one(name), name, memory, state))).collect()
 }
 
 /// What stays at older content is not synced, however well it is.
-fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory) -> ServiceReport {
+fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory, state: Option<&State>) -> ServiceReport {
     let entry = memory.source.as_ref().and_then(|source| source.index.services.get(name));
-    let record = memory.state.as_ref().and_then(|state| state.record(name));
+    let record = state.and_then(|state| state.record(name));
     let stays = entry.zip(record).and_then(|(entry, record)| record.stays_at(&entry.content).zip(Some(record)));
     let Some(((rolled_back, settled), record)) = stays else { return report };
     if !record.is_settled(settled.content.as_ref()) {
@@ -88,9 +89,9 @@ fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory) -> Service
 }
 
 /// A service of which nothing else is known than its record.
-fn settled(name: &str, memory: &Memory) -> ServiceReport {
+fn settled(name: &str, memory: &Memory, state: Option<&State>) -> ServiceReport {
     let entry = memory.source.as_ref().and_then(|source| source.index.services.get(name));
-    let stored = match memory.state.as_ref().and_then(|state: &State| state.services.get(name)) {
+    let stored = match state.and_then(|state| state.services.get(name)) {
         Some(Reading::Stored(stored)) => Some(stored),
         Some(Reading::Unreadable { .. }) | None => None,
     };

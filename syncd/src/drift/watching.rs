@@ -32,6 +32,7 @@ pub async fn drive<C: Cluster>(drift: &Drift, cluster: &C, environment: &str, cl
         }
         watched.extend(kinds);
         tokio::select! {
+            biased;
             Ok(()) = wanted.changed() => {}
             Some(kind) = running.next() => drop(watched.remove(&kind)),
         }
@@ -74,6 +75,7 @@ async fn follow<C: Cluster>(
         }
     };
     tokio::select! {
+        biased;
         _ = wanted.wait_for(|wanted| !wanted.contains(&kind)) => {}
         () = watching => {}
     }

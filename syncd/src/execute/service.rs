@@ -57,6 +57,8 @@ pub(super) struct Walk<'a, C> {
     pub(super) unready: bool,
     /// Whether objects may be in another state than `held` says.
     pub(super) look_again: bool,
+    /// Objects that may still be created by a request that was not answered.
+    pub(super) unanswered: BTreeSet<ObjectRef>,
     /// Whether it is not known which record is stored.
     pub(super) lost_record: bool,
     pub(super) started: Instant,
@@ -90,6 +92,7 @@ pub(super) async fn walk<C: Cluster>(
         causes: Vec::new(),
         unready: false,
         look_again: false,
+        unanswered: BTreeSet::new(),
         lost_record: lost.is_some(),
         started: Instant::now(),
     };
@@ -313,6 +316,9 @@ impl<C: Cluster> Walk<'_, C> {
                 if let Some(held) = self.held.get_mut(&planned.id).filter(|_| ambiguous) {
                     held.hash = None; // What is there now may be the old manifest or the new one.
                 }
+                if ambiguous && !existed {
+                    self.unanswered.insert(planned.id.clone());
+                }
                 self.look_again |= ambiguous || matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict);
                 let pause = pause_of(&error);
                 (Outcome::Failed, Some(error.message), pause)
@@ -382,7 +388,10 @@ impl<C: Cluster> Walk<'_, C> {
                     self.note(id, Outcome::Unchanged, "it was gone already".to_owned(), None);
                     continue;
                 }
-                Deleted::Failed(error) => (error.message.clone(), pause_of(&error)),
+                Deleted::Failed(error) => {
+                    self.look_again |= error.class == ErrorClass::Ambiguous;
+                    (error.message.clone(), pause_of(&error))
+                }
                 Deleted::GivenUp(message) => (message, Pause::Short),
             };
             self.note(id, Outcome::Failed, reason, Some(error.clone()));

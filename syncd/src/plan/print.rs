@@ -146,6 +146,7 @@ impl fmt::Display for Withheld {
             Withheld::NotOwned => "it does not carry our owner labels",
             Withheld::UidDiffers => "it is not the object that was recorded",
             Withheld::Unseen => "it could not be looked at",
+            Withheld::MayCome => "a request that creates it may still be under way",
             Withheld::Fuse => "too many deletions at once wait for approval",
         })
     }

@@ -67,6 +67,10 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
     if let Some(service) = scene.unproven {
         return Fate::Keep(Withheld::Unproven { service: service.to_owned() });
     }
+    if scene.live.may_come.contains(id) {
+        // Forgotten or deleted now, it could come back with nobody to know of it.
+        return Fate::Keep(Withheld::MayCome);
+    }
     let observed = match scene.live.presence(id) {
         Presence::Absent => return Fate::Gone,
         Presence::Unknown | Presence::Unowned => return Fate::Keep(Withheld::Unseen),

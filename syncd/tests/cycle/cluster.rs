@@ -119,11 +119,6 @@ impl TestCluster {
         self.calls().denied.insert(call.to_owned());
     }
 
-    /// Lets nothing go wrong any more.
-    pub fn calm(&self) {
-        self.calls().faults.clear();
-    }
-
     pub fn allow_all(&self) {
         self.calls().denied.clear();
     }

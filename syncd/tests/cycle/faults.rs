@@ -39,7 +39,7 @@ async fn one_bad_service_stops_nobody_else() {
 
     // People have to mend it: it is not asked again at every poll, but when its content changes at once.
     world.cluster.take_calls();
-    world.wait(Duration::from_secs(60)).await;
+    world.wait(Duration::from_secs(50)).await;
     let report = world.cycle().await;
     assert_eq!((report.trigger, report.result), (Trigger::None, CycleResult::Failed));
     assert_eq!(report.services["a-bad"].failures, 1);
@@ -131,6 +131,8 @@ async fn a_denied_delete_stays_recorded_is_shown_and_tried_again() {
     assert!(world.state().record("app1").expect("recorded").held.contains_key(&id("ConfigMap b")));
     world.memory = syncd::cycle::Memory::default();
     assert_eq!(world.cycle().await.result, CycleResult::Failed, "a restart does not forget it either");
+    world.wait(Duration::from_secs(61)).await;
+    assert_eq!(world.cycle().await.result, CycleResult::Failed, "nor does the second look");
     world.cluster.allow_all();
     world.wait(Duration::from_secs(11 * 60)).await;
     let report = world.synced().await;

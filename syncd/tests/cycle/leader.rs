@@ -23,9 +23,8 @@ use tokio::time::Instant;
 use ulid::Ulid;
 
 use crate::cluster::{HOME, TestCluster};
-use crate::crash::unrecorded;
 use crate::model::repo::{Shared, TestRepo};
-use crate::world::{ENVIRONMENT, Events, Service, TICK, files, owned, service};
+use crate::world::{ENVIRONMENT, Events, Service, TICK, files, owned, service, unrecorded};
 
 struct ModelClock(sandbox::Cluster);
 

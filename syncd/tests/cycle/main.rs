@@ -2,7 +2,6 @@
 
 mod adoption;
 mod cluster;
-mod crash;
 mod drift;
 mod faults;
 mod guards;

@@ -480,7 +480,8 @@ async fn a_service_that_says_rollback_goes_back_to_what_was_ready_and_shows_it()
     world.cycle_of(syncd::cycle::Mode::Full).await.expect("no crash was planned");
     assert!(world.object("ConfigMap old").is_some() && world.object("ConfigMap new").is_none());
 
-    // Other content is tried, and ends it.
+    // Other content is tried, and ends it. What the process before may have left unanswered has landed by then.
+    world.wait(Duration::from_secs(61)).await;
     world.commit(&[app(&[("ConfigMap new", "v2"), ("Deployment.apps a", "v3")])]);
     assert_eq!(states(&world.synced().await)["app1"], ServiceState::Synced);
     assert_eq!(image(&world), "app:v3");

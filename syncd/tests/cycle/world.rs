@@ -13,13 +13,13 @@ use syncd::config::Settings;
 use syncd::cycle::{Clock, Context, Memory, Mode, Request, run};
 use syncd::repo::Revision;
 use syncd::report::{CycleResult, Event, Observer, Report, ServiceState};
-use syncd::state::{State, decode};
+use syncd::state::{Reading, State, decode};
 use tokio::sync::watch;
 
 use crate::cluster::{HOME, TestCluster, state_objects};
-pub use crate::model::ENVIRONMENT;
 use crate::model::repo::TestRepo;
 pub use crate::model::services::{Service, files, id, manifest, service};
+pub use crate::model::{ENVIRONMENT, without_hashes};
 
 pub struct World {
     pub repo: TestRepo,
@@ -229,23 +229,15 @@ pub fn states(report: &Report) -> BTreeMap<&str, ServiceState> {
     report.services.iter().map(|(name, service)| (name.as_str(), service.state)).collect()
 }
 
-/// Returns a text in which revisions and hashes, which depend on every byte of a commit, are only marked.
-pub fn without_hashes(text: &str) -> String {
-    let mut marked = String::new();
-    let mut run = String::new();
-    for c in text.chars().chain(['\0']) {
-        if c.is_ascii_hexdigit() {
-            run.push(c);
-            continue;
-        }
-        match run.len() {
-            12 => marked.push_str("<short>"),
-            40 => marked.push_str("<revision>"),
-            64 => marked.push_str("<hash>"),
-            _ => marked.push_str(&run),
-        }
-        run.clear();
-        marked.extend((c != '\0').then_some(c));
-    }
-    marked
+/// Returns the objects with our label that no record holds.
+pub fn unrecorded(model: &sandbox::Cluster) -> Vec<String> {
+    let state = state(model);
+    let broken = state.services.iter().filter(|(_, reading)| matches!(reading, Reading::Unreadable { .. }));
+    let broken: Vec<String> = broken.map(|(name, reading)| format!("record of {name}: {reading:?}")).collect();
+    let held = |id: &ObjectRef, uid: &str| {
+        let mut entries = state.records().filter_map(|(_, record)| record.held.get(id));
+        entries.any(|held| held.uid.as_deref().is_none_or(|recorded| recorded == uid))
+    };
+    let lost = owned(model).into_iter().filter(|(id, _, uid)| !held(id, uid));
+    broken.into_iter().chain(lost.map(|(id, service, _)| format!("{service}: {id}"))).collect()
 }

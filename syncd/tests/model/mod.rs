@@ -337,3 +337,24 @@ pub fn write_lease(model: &Model, lease: &Lease) -> Result<String, ClusterError>
     };
     Ok(observed(&ask(model, &request)?).resource_version)
 }
+
+/// Returns a text in which revisions and hashes, which depend on every byte of a commit, are only marked.
+pub fn without_hashes(text: &str) -> String {
+    let mut marked = String::new();
+    let mut run = String::new();
+    for c in text.chars().chain(['\0']) {
+        if c.is_ascii_hexdigit() {
+            run.push(c);
+            continue;
+        }
+        match run.len() {
+            12 => marked.push_str("<short>"),
+            40 => marked.push_str("<revision>"),
+            64 => marked.push_str("<hash>"),
+            _ => marked.push_str(&run),
+        }
+        run.clear();
+        marked.extend((c != '\0').then_some(c));
+    }
+    marked
+}

@@ -1,4 +1,5 @@
-//! What a commit says, in a few words: services with objects written as `Kind name` or `Kind.group name` with a content, in namespace `n`.
+//! What a commit says, in a few words: services with objects written as `Kind name` or `Kind.group name` with a content, in
+//! namespace `n`, or as `Kind namespace/name`.
 //!
 //! Invariant: the same words give the same bytes.
 
@@ -38,7 +39,9 @@ pub fn manifest(text: &str, content: &str) -> Value {
     let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
     let version = if group == "autoscaling" { "v2" } else { "v1" };
     let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let mut value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": "n"}});
+    let (namespace, name) = name.split_once('/').unwrap_or(("n", name));
+    let mut value =
+        json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}});
     match kind {
         "ConfigMap" => {
             value["data"] = json!({"content": content});

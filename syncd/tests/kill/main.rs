@@ -6,9 +6,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 #![expect(clippy::disallowed_methods, reason = "the proxy's requests must live on when the killed client's do not")]
 
+mod eyes;
+#[path = "../git_repository/mod.rs"]
 mod git_repository;
+mod matrix;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,18 +22,21 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::Response;
 use manifest::index::{Entry, Sync};
-use manifest::{Hash, Index, Manifest, ObjectRef, yaml};
+use manifest::{Hash, Index, yaml};
 use serde_json::{Value, json};
-use syncd::cluster::{Cluster, GroupKind};
 use syncd::kube::{Connection, KubeCluster, Timeouts};
-use syncd::state;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, watch};
 
+use eyes::Eyes;
 use git_repository::Repository;
 
 const ENVIRONMENT: &str = "staging";
+
+/// What each service of a revision wants.
+type Revision = BTreeMap<&'static str, Vec<Value>>;
+
 /// Sandboxes; each sees two kills, one in the first sync and one in a change.
 const ROUNDS: u64 = 12;
 
@@ -106,7 +112,7 @@ struct World {
     proxy: Proxy,
     kubeconfig: tempfile::NamedTempFile,
     /// Reads what is there, past the proxy.
-    kube: KubeCluster,
+    eyes: Eyes,
     server: sandbox::http::Server,
 }
 
@@ -131,7 +137,7 @@ impl World {
         let direct = written(&server.kubeconfig());
         let connection = Connection { kubeconfig: Some(direct.path().to_owned()), context: None };
         let kube = KubeCluster::connect(&connection, "syncd", Timeouts::default(), Arc::new(|_| {})).await.unwrap();
-        World { proxy, kubeconfig, kube, server }
+        World { proxy, kubeconfig, eyes: Eyes(kube), server }
     }
 
     /// Runs `syncd once` at a branch. Returns its exit code, or nothing if it was killed.
@@ -180,59 +186,12 @@ impl World {
         Some(code.unwrap_or(-1))
     }
 
-    /// Returns everything with our label, but for the state itself: identity, uid, service, hash.
-    async fn owned(&self) -> BTreeMap<ObjectRef, (String, String, String)> {
-        let mut owned = BTreeMap::new();
-        for (group, kind) in [("", "Namespace"), ("", "ConfigMap"), ("", "Service"), ("apps", "Deployment")] {
-            let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
-            for (id, seen) in self.kube.list_owned(&kind, ENVIRONMENT).await.unwrap() {
-                if !state::is_state(&id, ENVIRONMENT, "syncd") {
-                    owned.insert(id, (seen.uid, seen.service.unwrap_or_default(), seen.hash.unwrap_or_default()));
-                }
-            }
-        }
-        owned
-    }
-
     async fn assert_nothing_is_forgotten(&self, case: &str) {
-        let state = state::read(&self.kube, ENVIRONMENT).await.unwrap();
-        let recorded: BTreeSet<&ObjectRef> = state.records().flat_map(|(_, record)| record.held.keys()).collect();
-        for id in self.owned().await.keys() {
-            assert!(recorded.contains(id), "{case}: {id} carries our label and is in no record");
-        }
+        assert_eq!(self.eyes.forgotten().await.unwrap(), Vec::<String>::new(), "{case}");
     }
 
-    async fn assert_is(&self, revision: &BTreeMap<&str, Vec<Value>>, case: &str) {
-        let owned = self.owned().await;
-        let wanted: BTreeMap<ObjectRef, (&str, String)> = revision
-            .iter()
-            .flat_map(|(service, objects)| objects.iter().map(move |object| (*service, object)))
-            .map(|(service, object)| {
-                let manifest = Manifest::from_value(object.clone()).unwrap();
-                (manifest.id.clone(), (service, manifest.hash().to_string()))
-            })
-            .collect();
-        let there: BTreeMap<ObjectRef, (&str, String)> =
-            owned.iter().map(|(id, (_, service, hash))| (id.clone(), (service.as_str(), hash.clone()))).collect();
-        assert_eq!(there, wanted, "{case}: what is there is what is wanted");
-
-        let state = state::read(&self.kube, ENVIRONMENT).await.unwrap();
-        assert_eq!(state.stray_parts, BTreeMap::new(), "{case}");
-        let services: Vec<&str> = state.services.keys().map(String::as_str).collect();
-        assert_eq!(
-            services,
-            revision.keys().copied().collect::<Vec<_>>(),
-            "{case}: a record for each service and no other"
-        );
-        for (service, record) in state.records() {
-            assert_eq!(record.intent, None, "{case}: {service} is settled");
-            for (id, held) in &record.held {
-                let (uid, owner, _) = &owned[id];
-                assert_eq!((held.uid.as_ref(), owner), (Some(uid), service), "{case}: {id}");
-            }
-        }
-        let held: usize = state.records().map(|(_, record)| record.held.len()).sum();
-        assert_eq!(held, owned.len(), "{case}: nothing is recorded that is not there");
+    async fn assert_is(&self, revision: &Revision, case: &str) {
+        assert_eq!(self.eyes.differs(revision).await.unwrap(), None, "{case}");
     }
 }
 
@@ -258,7 +217,7 @@ fn deployment(name: &str, image: &str) -> Value {
 }
 
 /// What is there first.
-fn one() -> BTreeMap<&'static str, Vec<Value>> {
+fn one() -> Revision {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     BTreeMap::from([
         ("base", vec![namespace, config_map("base", "1")]),
@@ -269,7 +228,7 @@ fn one() -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// And then: changed, added, removed, moved from one service to another; a service that comes, and one that leaves.
-fn two() -> BTreeMap<&'static str, Vec<Value>> {
+fn two() -> Revision {
     let mut services = one();
     services.remove("leaving");
     services.insert("fresh", vec![config_map("fresh", "2"), deployment("fresh", "fresh:2")]);
@@ -280,7 +239,7 @@ fn two() -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// Commits an environment, as the generator lays it out.
-fn commit(repository: &Repository, branch: &str, services: &BTreeMap<&str, Vec<Value>>) {
+fn commit(repository: &Repository, branch: &str, services: &Revision) {
     let mut index = Index { environment: ENVIRONMENT.to_owned(), services: BTreeMap::new() };
     let mut files = Vec::new();
     for (name, objects) in services {

@@ -1,0 +1,93 @@
+//! The end: the cluster is what the tip wants, the records say exactly that, and nothing more is written.
+
+use std::collections::BTreeSet;
+
+use manifest::ObjectRef;
+use serde_json::Value;
+
+use super::order::is_up;
+use super::{Scene, Verdict};
+use crate::truth::object;
+
+/// Tells whether everything is as the tip wants it, but for services that cannot be.
+pub fn converged(scene: &Scene<'_>) -> Verdict {
+    let truth = scene.truth;
+    let Some(tip) = truth.tip() else { return Ok(()) };
+    let is_bad = |service: &str| scene.bad.iter().any(|bad| bad == service);
+    for (service, id, wanted) in tip.objects().filter(|(service, _, _)| !is_bad(service)) {
+        let live = object(scene.model, id).ok_or_else(|| format!("{id} is not there"))?;
+        let metadata = &live["metadata"];
+        if metadata["labels"]["syncd/service"] != service.as_str()
+            || metadata["annotations"]["syncd/hash"] != tip.services[service].hashes[id].as_str()
+        {
+            return Err(format!("{id} does not say that it is `{service}`'s, at the tip's content"));
+        }
+        if let Some(path) = lacks(&live, wanted, "") {
+            return Err(format!("{id} has not what the tip wants at {path}"));
+        }
+        if !is_up(&live) {
+            return Err(format!("{id} is not up"));
+        }
+        let record = truth.records.services.get(service).ok_or_else(|| format!("`{service}` has no record"))?;
+        let entry = record.held.get(id).ok_or_else(|| format!("{id} is not recorded by `{service}`"))?;
+        if entry.uid.as_deref() != metadata["uid"].as_str()
+            || entry.hash.as_ref() != tip.services[service].hashes.get(id)
+            || entry.is_leftover
+        {
+            return Err(format!("{id} is recorded as {entry:?}"));
+        }
+    }
+    for (service, record) in truth.records.services.iter().filter(|(service, _)| !is_bad(service)) {
+        if record.is_open {
+            return Err(format!("the record of `{service}` is open"));
+        }
+        let wanted = tip.services.get(service);
+        let stays = |id: &ObjectRef| matches!(id.kind.as_str(), "Namespace" | "CustomResourceDefinition");
+        let more = record.held.iter().find(|(id, entry)| {
+            let may_stay = stays(id) || truth.disturbed.contains(id);
+            !(wanted.is_some_and(|wanted| wanted.objects.contains_key(id)) || entry.is_leftover && may_stay)
+        });
+        if let Some((id, _)) = more {
+            return Err(format!("{id} is recorded by `{service}`, which does not want it"));
+        }
+        if wanted.is_none() && record.held.is_empty() {
+            return Err(format!("`{service}` has left, and its empty record has not"));
+        }
+    }
+    let held: BTreeSet<&ObjectRef> = truth.records.services.values().flat_map(|record| record.held.keys()).collect();
+    for id in truth.ours.keys() {
+        let live = object(scene.model, id);
+        let labelled =
+            live.is_some_and(|live| live["metadata"]["labels"]["syncd/environment"] == crate::model::ENVIRONMENT);
+        if labelled && !held.contains(id) {
+            return Err(format!("{id} is left over, and recorded by nobody"));
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether nothing was written while nothing was to be done.
+pub fn is_quiet(writes: &[String]) -> Verdict {
+    match writes.first() {
+        None => Ok(()),
+        Some(write) => Err(format!("nothing is to be done, and `{write}` is sent")),
+    }
+}
+
+/// Returns where an object does not have what is wanted of it.
+fn lacks(live: &Value, wanted: &Value, path: &str) -> Option<String> {
+    match (wanted, live) {
+        (Value::Object(wanted), Value::Object(live)) => wanted.iter().find_map(|(key, value)| {
+            if key == "stringData" {
+                return None; // It is written only: its hash annotation speaks for it.
+            }
+            lacks(live.get(key).unwrap_or(&Value::Null), value, &format!("{path}/{key}"))
+        }),
+        (Value::Array(wanted), Value::Array(live)) if wanted.len() <= live.len() => {
+            let mut pairs = wanted.iter().zip(live).enumerate();
+            pairs.find_map(|(number, (wanted, live))| lacks(live, wanted, &format!("{path}/{number}")))
+        }
+        _ if wanted == live => None,
+        _ => Some(path.to_owned()),
+    }
+}

@@ -1,0 +1,58 @@
+//! Which process acts.
+
+use std::collections::BTreeMap;
+
+use super::{Checker, Done, Scene, Sent, Verdict};
+use crate::truth::{Deed, holder};
+
+/// Whoever does not hold the Lease sends nothing that changes anything.
+pub struct Fence;
+
+impl Checker for Fence {
+    fn name(&self) -> &'static str {
+        "fence"
+    }
+
+    fn sent(&mut self, scene: &Scene<'_>, sent: &Sent<'_>) -> Verdict {
+        if scene.alone || matches!(sent.deed, Deed::Lease) {
+            return Ok(());
+        }
+        let leads = holder(scene.model);
+        if leads == sent.by { Ok(()) } else { Err(format!("{} acts, and `{leads}` leads", sent.by)) }
+    }
+}
+
+/// A record that a leader wrote is written by none that was before it.
+#[derive(Default)]
+pub struct Epoch {
+    written: BTreeMap<String, u64>,
+}
+
+impl Checker for Epoch {
+    fn name(&self) -> &'static str {
+        "epoch"
+    }
+
+    fn done(&mut self, _scene: &Scene<'_>, sent: &Sent<'_>, done: &Done<'_>) -> Verdict {
+        if done.error.is_some() {
+            return Ok(());
+        }
+        match sent.deed {
+            Deed::Write(object) => {
+                let text = object.data.get("record.json").or_else(|| object.data.get("root.json"));
+                let value = text.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+                let Some(epoch) = value.map(|value| value["epoch"].as_u64().unwrap_or(0)) else { return Ok(()) };
+                let before = self.written.insert(object.name.clone(), epoch).unwrap_or(0);
+                if epoch < before {
+                    return Err(format!("{} of epoch {before} is written over in epoch {epoch}", object.name));
+                }
+                Ok(())
+            }
+            Deed::Forget(name) => {
+                self.written.remove(name);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Histories by hand, each with its transcript: what a person would tell of a bad night.
+//!
+//! The mends of what the other two drivers found begin here. Invariant: a history ends well, or its test says what exactly does not.
+
+use std::time::Duration;
+
+use manifest::index::Sync;
+
+use crate::model::services::{Service, service};
+use crate::model::without_hashes;
+use crate::script::{History, Step};
+use crate::weather::{Fault, Weather};
+use crate::world::play;
+
+/// Plays a history that must end well. Returns what happened.
+#[track_caller]
+fn told(history: &History) -> String {
+    let outcome = play(history, true);
+    let transcript = without_hashes(&outcome.transcript.join("\n"));
+    assert_eq!(outcome.violation, None, "\n{transcript}");
+    transcript
+}
+
+fn with(name: &str, weather: Weather, steps: Vec<Step>) -> History {
+    History { weather, ..History::new(name, steps) }
+}
+
+fn one() -> Vec<Service> {
+    vec![service("a", &[("ConfigMap a", "v1")])]
+}
+
+fn two() -> Vec<Service> {
+    vec![service("a", &[("ConfigMap a", "v2"), ("ConfigMap b", "v1")])]
+}
+
+#[test]
+fn a_crash_between_apply_and_record() {
+    let weather = Weather::named("apply ConfigMap n/a", 1, Fault::CrashAfter);
+    let steps = vec![Step::Commit(one()), Step::Settle, Step::Commit(two()), Step::Settle];
+    insta::assert_snapshot!(told(&with("crash", weather, steps)));
+}
+
+#[test]
+fn a_leader_that_is_paused_in_the_middle_wakes_up_and_changes_nothing() {
+    let weather = Weather::named("apply ConfigMap n/b", 0, Fault::Paused(Duration::from_secs(60)));
+    let steps = vec![
+        Step::Commit(one()),
+        Step::Settle,
+        Step::Commit(two()),
+        Step::Wait(45),
+        Step::Commit(one()),
+        Step::Wait(40),
+    ];
+    insta::assert_snapshot!(told(&History { processes: 2, ..with("paused", weather, steps) }));
+}
+
+#[test]
+fn a_rewritten_history_is_held_until_people_approve_it() {
+    let steps = vec![
+        Step::Commit(one()),
+        Step::Settle,
+        Step::Commit(two()),
+        Step::Settle,
+        Step::Rewrite(one()),
+        Step::Wait(17),
+    ];
+    insta::assert_snapshot!(told(&History::new("rewritten", steps)));
+}
+
+#[test]
+fn an_api_group_that_is_out_holds_only_who_needs_it() {
+    let steps = vec![
+        Step::Commit(one()),
+        Step::Settle,
+        Step::Outage("apps".to_owned(), 30),
+        Step::Commit(vec![service("a", &[("ConfigMap a", "v2")]), service("b", &[("Deployment.apps d", "v1")])]),
+        Step::Wait(20),
+    ];
+    insta::assert_snapshot!(told(&History::new("outage", steps)));
+}
+
+/// Found by the swarm: it was recorded as left over for ever, and so watched by nobody.
+#[test]
+fn what_was_left_over_and_is_wanted_again_is_like_any_other() {
+    let kept = |objects: &[(&str, &str)]| vec![service("a", objects).sync(Sync { prune: false, ..Sync::default() })];
+    let both = kept(&[("ConfigMap a", "v1"), ("ConfigMap b", "v1")]);
+    let steps = vec![
+        Step::Commit(both.clone()),
+        Step::Settle,
+        Step::Commit(kept(&[("ConfigMap a", "v1")])),
+        Step::Wait(20),
+        Step::Commit(both),
+    ];
+    insta::assert_snapshot!(told(&History::new("left over", steps)));
+}
+
+/// Found by the swarm: what could not be looked at for want of its definition was never let go.
+#[test]
+fn an_instance_whose_definition_never_came_is_forgotten() {
+    let weather = Weather::named("apply CustomResourceDefinition", 0, Fault::Denied);
+    let with_instance = vec![service(
+        "a",
+        &[
+            ("ConfigMap a", "v1"),
+            ("CustomResourceDefinition.apiextensions.k8s.io widgets.example.org", ""),
+            ("Widget.example.org w", "v1"),
+        ],
+    )];
+    let steps = vec![Step::Commit(with_instance), Step::Wait(5), Step::Commit(one())];
+    insta::assert_snapshot!(told(&with("no definition", weather, steps)));
+}
+
+/// Found by the swarm: in the first cycle of a process, one lost record made all services look failed.
+#[test]
+fn a_record_that_is_lost_says_nothing_of_other_services() {
+    let weather = Weather::named("write syncd-staging-a", 1, Fault::LostBefore);
+    let both = vec![service("a", &[("ConfigMap a", "v1")]), service("b", &[("ConfigMap b", "v1")])];
+    insta::assert_snapshot!(told(&with("lost record", weather, vec![Step::Commit(both), Step::Wait(5)])));
+}
+
+/// A request that creates leaves its process, which ends; its successor is told that nobody wants the object, and finds that it is not there.
+/// It stays recorded until the request has had its time.
+#[test]
+fn what_may_still_be_created_is_not_forgotten() {
+    let late = Fault::CrashLate(Duration::from_secs(45));
+    let weather = Weather::named("apply ConfigMap n/b", 0, late);
+    let steps = vec![Step::Commit(one()), Step::Settle, Step::Commit(two()), Step::Wait(14), Step::Commit(one())];
+    insta::assert_snapshot!(told(&with("late creation", weather, steps)));
+}
+
+/// An update leaves its process, which ends; its successor applies what the next commit says; then the update lands. The second look, a
+/// minute after the start, sees it.
+#[test]
+fn an_update_that_lands_late_is_seen_by_the_second_look() {
+    let late = Fault::CrashLate(Duration::from_secs(45));
+    let weather = Weather::named("apply ConfigMap n/a", 1, late);
+    let steps = vec![Step::Commit(one()), Step::Settle, Step::Commit(two()), Step::Wait(14), Step::Commit(one())];
+    insta::assert_snapshot!(told(&with("late update", weather, steps)));
+}
+
+/// What remains: a delete leaves, and is wanted again before it lands. It names a uid, and that is the object's: it goes, and comes again.
+#[test]
+fn a_deletion_that_lands_after_the_object_is_wanted_again_takes_it_and_it_comes_back() {
+    let late = Fault::CrashLate(Duration::from_secs(45));
+    let weather = Weather::named("delete ConfigMap n/b", 0, late);
+    let steps = vec![Step::Commit(two()), Step::Settle, Step::Commit(one()), Step::Wait(14), Step::Commit(two())];
+    insta::assert_snapshot!(told(&with("late deletion", weather, steps)));
+}
