@@ -582,7 +582,12 @@ impl Play<'_> {
         while !self.world.violated() && !self.world.inner().queue.is_empty() {
             self.pass(Duration::from_secs(1)).await;
         }
-        let fair = self.world.alone && self.world.inner().faults.is_empty();
+        let delays = |step: &Step| {
+            use Step::{Jump, Kill, Pause, RepositoryDown, Restart, Stop};
+            matches!(step, Jump(_) | Kill(_) | Pause(..) | RepositoryDown(_) | Restart(_) | Stop(_))
+        };
+        let delayed = self.history.steps.iter().any(delays) || !self.world.inner().faults.is_empty();
+        let fair = self.world.alone && !delayed;
         self.pass(if fair { POLLS } else { LANDS }).await;
         self.settle("converged").await;
         if self.world.violated() {
