@@ -538,10 +538,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if plan.services.values().any(|service| service.problem.is_none()) {
             self.context.tell(&planned(&plan));
             self.adopt_root(&mut state, &desired.source, full).await?;
-            // A record that names them may still be under way, for as long as what nobody answered is.
-            let strays =
-                if self.memory.is_answered() { std::mem::take(&mut state.stray_parts) } else { BTreeMap::new() };
-            for (name, version) in strays {
+            for (name, version) in std::mem::take(&mut state.stray_parts) {
                 // Whatever remains is found again when the state is read the next time.
                 let _ = state::remove(self.cluster, &name, &version).await;
             }

@@ -113,11 +113,6 @@ impl Memory {
         self.may_come.extend(may_come.into_iter().map(|id| (id, landed)));
     }
 
-    /// Tells whether no request that nobody answered can still be under way.
-    pub(super) fn is_answered(&self) -> bool {
-        self.second_look.is_none()
-    }
-
     /// Tells, once, that it is time for the second look. What is recorded is to be read again then, and what was kept because it might come
     /// to be let go.
     pub(super) fn takes_second_look(&mut self) -> bool {
