@@ -102,7 +102,8 @@ impl Checker for Order {
                 return Err(format!("{id} is applied before {other} is up"));
             }
         }
-        if let Some(other) = missing(scene, commit, service, |other| rank(other) < rank(id)) {
+        // Within a service nobody waits for workloads to come up but at its end.
+        if let Some(other) = missing(scene, commit, service, |other| rank(other) < rank(id).min(4)) {
             return Err(format!("{id} is applied before {other}"));
         }
         let Some(wanted) = commit.services.get(service) else { return Ok(()) };
