@@ -4,6 +4,7 @@
 //! repeated, because only there the server says that it did nothing and when to come back; every other failure goes up, where it is
 //! known what depends on it. Invariant: at most [`ATTEMPTS_MAX`] attempts and [`REPEAT_WAIT_MAX`] between two of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::kube::Client;
@@ -12,6 +13,7 @@ use http::header::RETRY_AFTER;
 
 use super::connect::OnTraffic;
 use super::error::{self, Subject};
+use super::window::{Answered, Window};
 use crate::cluster::ClusterError;
 use crate::election::Fence;
 
@@ -55,11 +57,18 @@ pub(super) struct Caller {
     timeouts: Timeouts,
     fence: Fence,
     on_traffic: OnTraffic,
+    /// Absent: it waits for nobody.
+    window: Option<Arc<Window>>,
 }
 
 impl Caller {
     pub fn new(client: Client, timeouts: Timeouts, on_traffic: OnTraffic) -> Self {
-        Caller { client, timeouts, fence: Fence::none(), on_traffic }
+        Caller { client, timeouts, fence: Fence::none(), on_traffic, window: Some(Arc::new(Window::new())) }
+    }
+
+    /// Returns one whose requests never wait for a place among the others: who leads must be able to say so whatever else there is to send.
+    pub fn unhindered(&self) -> Self {
+        Caller { window: None, ..self.clone() }
     }
 
     /// Returns one that changes something only while the fence is open.
@@ -89,7 +98,7 @@ impl Caller {
         request.extensions_mut().insert(verb);
         let mut wait = REPEAT_WAIT_FIRST;
         for attempt in 1.. {
-            let (reply, retry_after) = self.attempt(request.clone(), subject).await?;
+            let (reply, retry_after) = self.placed(request.clone(), subject).await?;
             if (200..300).contains(&reply.code) {
                 return Ok(reply);
             }
@@ -100,6 +109,20 @@ impl Caller {
             wait *= 2;
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Sends a request when there is a place for it.
+    async fn placed(
+        &self,
+        request: http::Request<Vec<u8>>,
+        subject: &Subject<'_>,
+    ) -> Result<(Reply, Option<Duration>), ClusterError> {
+        let Some(window) = &self.window else { return self.attempt(request, subject).await };
+        let place = window.place().await;
+        let answer = self.attempt(request, subject).await;
+        let is_throttled = answer.as_ref().is_ok_and(|(reply, _)| reply.code == 429);
+        place.answered(if is_throttled { Answered::Throttled } else { Answered::Well });
+        answer
     }
 
     async fn attempt(

@@ -17,6 +17,7 @@ mod error;
 mod lease;
 mod state;
 mod watch;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +84,7 @@ impl KubeCluster {
     fn told(client: Client, namespace: &str, timeouts: Timeouts, on_traffic: OnTraffic) -> Self {
         let caller = Caller::new(client, timeouts, on_traffic);
         let state = StateStore::new(caller.clone(), namespace.to_owned());
-        let leases = LeaseStore::new(caller.clone(), namespace.to_owned());
+        let leases = LeaseStore::new(caller.unhindered(), namespace.to_owned());
         KubeCluster { caller, catalogue: Catalogue::default(), state, leases }
     }
 
