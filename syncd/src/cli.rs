@@ -652,7 +652,6 @@ async fn reconciler(
     Ok(Reconciler::new(CountedRepo::new(repo, metrics), cluster, settings, clock, observer))
 }
 
-/// Reads the rules of a file.
 /// Returns who tells others, if anybody is to be told.
 fn notifier(path: Option<&Path>, environment: &str, metrics: &Arc<Metrics>) -> Result<Option<Notifier>, CliError> {
     let Some(path) = path else { return Ok(None) };
@@ -665,6 +664,7 @@ fn notifier(path: Option<&Path>, environment: &str, metrics: &Arc<Metrics>) -> R
     notifier.map(Some).map_err(|source| CliError::Notify { path: path.to_owned(), source })
 }
 
+/// Reads the rules of a file.
 fn rules(path: Option<&Path>) -> Result<Rules, CliError> {
     let Some(path) = path else { return Ok(Rules::default()) };
     let text = std::fs::read_to_string(path);
