@@ -536,7 +536,7 @@ async fn once(arguments: Once) -> Result<Exit, CliError> {
     let mode = if full { Mode::Full } else { Mode::Auto };
     let request = Request { id: Ulid::new().to_string(), mode };
     let begun = match reconciler(&common, metrics, Arc::clone(&clock), observer, &Fence::none()).await {
-        Ok(reconciler) => alone(&common, reconciler).await,
+        Ok(reconciler) => alone(&common, reconciler.expecting_nothing_late()).await,
         error => error,
     };
     let mut reconciler = match begun {

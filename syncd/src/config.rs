@@ -31,6 +31,9 @@ pub struct Settings {
     pub fuse: Fuse,
     /// Kinds whose objects are deleted only if that was approved.
     pub protected: BTreeSet<GroupKind>,
+    /// Whether a process that was here before may have left requests that arrive yet: what it wrote ahead is then kept for a minute, although
+    /// it is not there.
+    pub expects_late_requests: bool,
     /// Tools whose objects are taken over without asking ([`crate::adoption::TOOLS`]).
     pub adopt: BTreeSet<String>,
     /// When to try again.
@@ -116,6 +119,7 @@ impl Settings {
             namespace: namespace.to_owned(),
             full_sync_interval: Duration::from_secs(12 * 60 * 60),
             concurrency: 32,
+            expects_late_requests: true,
             limits: Limits::default(),
             history: History::default(),
             fuse: Fuse::default(),

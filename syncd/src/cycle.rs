@@ -130,7 +130,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if fresh {
             self.context.observer.recorded(state.objects());
         }
-        if fresh && !second_look {
+        if fresh && !second_look && self.settings.expects_late_requests {
             self.memory.note_unanswered(&state);
         }
         if mode != Mode::Repair {

@@ -311,6 +311,12 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, drift }
     }
 
+    /// For a process that does not live long enough to wait for what one before may have left under way: what is not there now is gone.
+    pub fn expecting_nothing_late(mut self) -> Self {
+        self.settings.expects_late_requests = false;
+        self
+    }
+
     /// Returns what can tell whether a cycle is out of date.
     pub fn tip(&self) -> Arc<Tracked<R>> {
         Arc::clone(&self.repo)
