@@ -97,6 +97,17 @@ pub trait Listener: Send + Sync {
     fn report(&self, report: &Report);
 }
 
+/// Nobody.
+impl Listener for () {
+    fn beat(&self) {}
+
+    fn last_event(&self) -> Option<Instant> {
+        None
+    }
+
+    fn report(&self, _report: &Report) {}
+}
+
 /// Runs cycles until `stop` becomes true (or its sender is gone). `next_id` also gives the randomness of the pauses.
 pub async fn run<W: Work, T: Tip>(
     work: &mut W,

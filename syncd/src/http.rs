@@ -169,9 +169,9 @@ pub fn router(face: Arc<Face>) -> Router {
         .route("/services/{name}", get(service))
         .route("/history", get(history))
         .route("/drift", get(drift))
-        .route("/assets/page.css", get(async || asset("text/css; charset=utf-8", page::STYLE)))
-        .route("/assets/page.js", get(async || asset("text/javascript; charset=utf-8", page::SCRIPT)))
-        .route("/assets/icon.svg", get(async || asset("image/svg+xml", page::ICON)))
+        .route("/assets/page.css", get(async || typed("text/css; charset=utf-8", page::STYLE)))
+        .route("/assets/page.js", get(async || typed("text/javascript; charset=utf-8", page::SCRIPT)))
+        .route("/assets/icon.svg", get(async || typed("image/svg+xml", page::ICON)))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
@@ -242,7 +242,7 @@ fn html(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], text).into_response()
 }
 
-fn asset(content_type: &'static str, text: &'static str) -> Response {
+fn typed(content_type: &'static str, text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
@@ -272,7 +272,7 @@ async fn drift(State(face): State<Arc<Face>>) -> Response {
 async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let form = Form::accepted(&accept.collect::<Vec<_>>().join(","));
-    ([(header::CONTENT_TYPE, form.content_type())], face.metrics.text(form)).into_response()
+    typed(form.content_type(), face.metrics.text(form))
 }
 
 async fn healthz(State(face): State<Arc<Face>>) -> Response {
@@ -293,13 +293,9 @@ async fn readyz(State(face): State<Arc<Face>>) -> Response {
 
 async fn status_text(State(face): State<Arc<Face>>) -> Response {
     match face.read(|shown| shown.view.report().cloned()) {
-        Some(report) => asset_of(summary::text(&report)),
+        Some(report) => typed("text/plain; charset=utf-8", summary::text(&report)),
         None => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", face.absent())).into_response(),
     }
-}
-
-fn asset_of(text: String) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
 /// Tells that something changed, never what: who hears it asks again.

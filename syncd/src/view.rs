@@ -149,7 +149,7 @@ pub struct View {
     running: BTreeMap<String, Running>,
     /// Reports of services that ended in a cycle that still runs.
     ended: BTreeMap<String, ServiceReport>,
-    changes: BTreeMap<String, Arc<Change>>,
+    changes: Arc<BTreeMap<String, Change>>,
     history: VecDeque<Arc<Past>>,
     drift: VecDeque<Arc<DriftSeen>>,
 }
@@ -212,12 +212,9 @@ impl View {
         if is_news || report.trigger != Trigger::None {
             remember(&mut self.history, Arc::new(past(&report, &news)));
         }
-        for (name, service) in news {
-            if let Some(change) = change(&report, service) {
-                self.changes.insert(name.clone(), Arc::new(change));
-            }
-        }
-        self.changes.retain(|name, _| report.services.contains_key(name));
+        let changes = Arc::make_mut(&mut self.changes);
+        changes.extend(news.into_iter().filter_map(|(name, service)| Some((name.clone(), change(&report, service)?))));
+        changes.retain(|name, _| report.services.contains_key(name));
         self.report = Some(report);
         self.version += 1;
     }
@@ -233,16 +230,15 @@ impl View {
         rows.sort_by(|a, b| (a.state.urgency(), &a.name).cmp(&(b.state.urgency(), &b.name)));
         let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
         rows.iter().for_each(|row| *counts.entry(row.state.as_str()).or_default() += 1);
-        let details = rows.iter().filter(|row| row.state != Standing::Ended(ServiceState::Synced));
-        let details = details.map(|row| (row.name.clone(), self.waiting(&row.name))).collect();
+        let waiting = self.running.iter().map(|(name, running)| (name.clone(), running.waiting_for.clone())).collect();
         Snapshot {
             version: self.version,
             report: self.report.clone(),
             counts,
             rows,
-            details,
+            waiting,
             ended: self.ended.clone(),
-            changes: self.changes.clone(),
+            changes: Arc::clone(&self.changes),
             history: self.history.iter().rev().cloned().collect(),
             drift: self.drift.iter().rev().cloned().collect(),
         }
@@ -258,13 +254,6 @@ impl View {
 
     fn last(&self, name: &str) -> Option<&ServiceReport> {
         self.ended.get(name).or_else(|| self.report.as_ref()?.services.get(name))
-    }
-
-    fn waiting(&self, name: &str) -> Vec<Waiting> {
-        match self.running.get(name) {
-            Some(running) => running.waiting_for.clone(),
-            None => self.last(name).map(|last| last.waiting_for.clone()).unwrap_or_default(),
-        }
     }
 
     fn row(&self, name: &str) -> Row {
@@ -392,9 +381,10 @@ pub struct Snapshot {
     pub history: Vec<Arc<Past>>,
     /// Changes that others made, the last one first.
     pub drift: Vec<Arc<DriftSeen>>,
-    details: BTreeMap<String, Vec<Waiting>>,
+    /// Of services that are being worked on.
+    waiting: BTreeMap<String, Vec<Waiting>>,
     ended: BTreeMap<String, ServiceReport>,
-    changes: BTreeMap<String, Arc<Change>>,
+    changes: Arc<BTreeMap<String, Change>>,
 }
 
 /// The environment as a whole.
@@ -531,11 +521,11 @@ impl Snapshot {
         let last = self.ended.get(name).or_else(|| self.report.as_ref()?.services.get(name));
         Some(Service {
             row,
-            waiting_for: self.details.get(name).map_or(&[], Vec::as_slice),
+            waiting_for: self.waiting.get(name).or(last.map(|last| &last.waiting_for)).map_or(&[], Vec::as_slice),
             causes: last.map_or(&[], |last| &last.causes),
             objects: last.map_or(&[], |last| &last.objects),
             unchanged: last.map_or(0, |last| last.unchanged),
-            last_change: self.changes.get(name).map(AsRef::as_ref),
+            last_change: self.changes.get(name),
         })
     }
 }

@@ -29,13 +29,17 @@ function say(text) {
   if (live.textContent !== text) live.textContent = text;
 }
 
+function refresh() {
+  if (document.visibilityState === "visible") show(location.href).catch(() => say("not connected"));
+}
+
 document.addEventListener("input", (event) => {
   const form = event.target.closest("#filter");
   if (!form) return;
   const query = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   const address = query.size > 0 ? "/?" + query : "/";
   history.replaceState(null, "", address);
-  show(address).catch(() => say("not connected"));
+  refresh();
 });
 
 // "/" goes to the search field, as on many pages.
@@ -49,9 +53,5 @@ document.addEventListener("keydown", (event) => {
 const events = new EventSource("/api/v1/events");
 events.addEventListener("open", () => say("live"));
 events.addEventListener("error", () => say("not connected"));
-events.addEventListener("changed", () => {
-  if (document.visibilityState === "visible") show(location.href).catch(() => say("not connected"));
-});
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") show(location.href).catch(() => say("not connected"));
-});
+events.addEventListener("changed", refresh);
+document.addEventListener("visibilitychange", refresh);

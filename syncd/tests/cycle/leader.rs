@@ -12,10 +12,9 @@ use manifest::index::DriftPolicy;
 use sandbox::Request as ModelRequest;
 use syncd::config::Settings;
 use syncd::cycle::{Clock, Takeover};
-use syncd::daemon::{Listener, Pace, Reconciler};
+use syncd::daemon::{Pace, Reconciler};
 use syncd::election::{Election, Fence};
 use syncd::leader::{Leadership, Surroundings, lead};
-use syncd::report::Report;
 use syncd::state::{self, StateError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,18 +31,6 @@ impl Clock for ModelClock {
     fn now(&self) -> jiff::Timestamp {
         self.0.now()
     }
-}
-
-struct Deaf;
-
-impl Listener for Deaf {
-    fn beat(&self) {}
-
-    fn last_event(&self) -> Option<Instant> {
-        None
-    }
-
-    fn report(&self, _report: &Report) {}
 }
 
 /// What stops a process from running, as SIGSTOP does: nothing of it happens until it is let go on.
@@ -148,7 +135,7 @@ impl World {
             let election =
                 Election { lease: state::root_name(ENVIRONMENT), identity, duration: Duration::from_secs(15) };
             let (election, fence, pace, clock) = (&election, &fence, &Pace::default(), &*clock);
-            let around = Surroundings { election, fence, pace, clock, listener: &Deaf, tell: &tell };
+            let around = Surroundings { election, fence, pace, clock, listener: &(), tell: &tell };
             let even = || Ulid::from_parts(0, 1 << (Ulid::RAND_BITS - 1));
             lead(&mut reconciler, &around, even, stopped).await;
         };

@@ -5,10 +5,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use syncd::daemon::{self, Listener, Pace, Reconciler};
-use syncd::report::{DriftAction, Event, Observer, Report};
+use syncd::daemon::{self, Pace, Reconciler};
+use syncd::report::{DriftAction, Event, Observer};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use ulid::Ulid;
 
 use crate::repo::Shared;
@@ -73,18 +73,6 @@ pub fn line_of(event: &Event) -> Option<String> {
     }
 }
 
-struct Deaf;
-
-impl Listener for Deaf {
-    fn beat(&self) {}
-
-    fn last_event(&self) -> Option<Instant> {
-        None
-    }
-
-    fn report(&self, _report: &Report) {}
-}
-
 /// Runs a daemon for as long as the story lasts.
 pub async fn beside(world: &mut World, pace: &Pace, story: impl AsyncFnOnce(&mut World, &Told)) {
     let told = Arc::new(Told::default());
@@ -98,7 +86,7 @@ pub async fn beside(world: &mut World, pace: &Pace, story: impl AsyncFnOnce(&mut
     );
     let (tip, watches) = (reconciler.tip(), reconciler.watches());
     let (_stop, stopped) = watch::channel(false);
-    let daemon = daemon::run(&mut reconciler, &*tip, pace, &Deaf, Ulid::new, stopped);
+    let daemon = daemon::run(&mut reconciler, &*tip, pace, &(), Ulid::new, stopped);
     tokio::select! {
         () = daemon => panic!("it ended"),
         never = watches => match never {},
