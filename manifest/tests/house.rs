@@ -34,7 +34,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "syncd",
         &[
-            &["bootstrap", "cluster", "repo", "redact"],
+            &["bootstrap", "cluster", "repo", "redact", "yaml_file"],
             &["adoption", "rules"],
             &["config", "report"],
             &["context", "election", "state"],

@@ -36,6 +36,8 @@ pub mod rules;
 pub mod cluster;
 pub mod repo;
 
+pub mod yaml_file;
+
 // Edges: each real counterpart of a seam, and everything around a cycle.
 pub mod bootstrap;
 pub mod cli;

@@ -9,14 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use manifest::yaml;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::cluster::GroupKind;
-
-/// Bytes of a file of rules.
-const BYTES_MAX: usize = 1 << 20;
+use crate::yaml_file::{self, YamlFileError};
 
 /// Rules, later ones over earlier ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,22 +72,9 @@ pub fn text(value: &Value) -> Option<String> {
 /// Why a file of rules cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RulesError {
-    /// Too long.
-    #[error("the rules have {bytes} bytes; the limit is {BYTES_MAX}")]
-    TooLarge {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Not YAML.
-    #[error("line {line}, column {column}: {message}")]
-    Yaml {
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] YamlFileError),
     /// Not rules.
     #[error("rule {number}: {message}")]
     Rule {
@@ -139,18 +123,10 @@ fn names(name: &str, kind: &GroupKind) -> bool {
 }
 
 fn read(text: &str) -> Result<Vec<Rule>, RulesError> {
-    if text.len() > BYTES_MAX {
-        return Err(RulesError::TooLarge { bytes: text.len() });
-    }
-    let documents = yaml::read(text, &yaml::Settings::default()).map_err(|error| RulesError::Yaml {
-        line: error.at.line,
-        column: error.at.column,
-        message: error.message,
-    })?;
     let mut rules = Vec::new();
-    for document in documents {
+    for document in yaml_file::read(text, "the rules have")? {
         let wrong = |number, message: String| RulesError::Rule { number, message };
-        let list = match document.value {
+        let list = match document {
             Value::Array(list) => list,
             Value::Null => continue,
             _ => return Err(wrong(1, "expected a list of rules".to_owned())),

@@ -5,15 +5,12 @@
 
 use std::path::PathBuf;
 
-use manifest::yaml;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::news::Kind;
 use super::receiver::Receiver;
-
-/// Bytes of the file.
-const BYTES_MAX: usize = 1 << 20;
+use crate::yaml_file::{self, YamlFileError};
 
 /// Whom to tell.
 #[derive(Debug, Clone)]
@@ -27,22 +24,9 @@ pub struct Config {
 /// Why a file cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Too long.
-    #[error("the file has {bytes} bytes; the limit is {BYTES_MAX}")]
-    TooLarge {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Not YAML.
-    #[error("line {line}, column {column}: {message}")]
-    Yaml {
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] YamlFileError),
     /// Not a list of receivers.
     #[error("{}", .0.join("; "))]
     Wrong(Vec<String>),
@@ -130,15 +114,7 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`].
     pub fn read(text: &str) -> Result<Self, ConfigError> {
-        if text.len() > BYTES_MAX {
-            return Err(ConfigError::TooLarge { bytes: text.len() });
-        }
-        let documents = yaml::read(text, &yaml::Settings::default()).map_err(|error| ConfigError::Yaml {
-            line: error.at.line,
-            column: error.at.column,
-            message: error.message,
-        })?;
-        let value = documents.into_iter().next().map(|document| document.value).unwrap_or_default();
+        let value = yaml_file::read(text, "the file has")?.into_iter().next().unwrap_or_default();
         let file: File = serde_json::from_value(value).map_err(|error| ConfigError::Wrong(vec![error.to_string()]))?;
         let mut wrong = Vec::new();
         if file.receivers.is_empty() {
