@@ -3,13 +3,14 @@
 //! Reads what is held from the recorded state, and writes the approval beside it; the daemon reads that. Invariant: what is approved is what
 //! is held now, or a commit that was named in full.
 
-use std::io::Write;
-use std::path::PathBuf;
+use clap::Args;
 
-use super::{
-    Arc, Args, CliError, ClusterError, Connection, Exit, KubeCluster, Revision, Timeouts, approval, commit_id,
-    dns_label, plan_id, state,
-};
+use super::arguments::{Reach, commit_id, plan_id};
+use super::output::say;
+use super::{CliError, Exit};
+use crate::cluster::ClusterError;
+use crate::repo::Revision;
+use crate::{approval, state};
 
 pub(super) const HELP: &str =
     "`syncd status` and the Event `DeletionsHeld` tell the plan; the daemon hears of the approval at its next poll.
@@ -25,24 +26,14 @@ pub(super) struct Approve {
     /// The plan, or the first 8 characters of it or more; or the full id of a commit that is held because the history was rewritten
     #[arg(value_name = "PLAN-ID", value_parser = plan_id)]
     plan: String,
-    /// Environment
-    #[arg(long, env = "SYNCD_ENVIRONMENT", value_name = "NAME", value_parser = dns_label)]
-    environment: String,
-    /// Namespace of syncd's own state
-    #[arg(long, env = "SYNCD_NAMESPACE", default_value = "syncd", value_name = "NAME", value_parser = dns_label)]
-    namespace: String,
-    /// Kubeconfig of the cluster; the pod's service account if not given
-    #[arg(long, env = "SYNCD_KUBECONFIG", value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; its current one if not given
-    #[arg(long, env = "SYNCD_CONTEXT", value_name = "NAME", requires = "kubeconfig")]
-    context: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 pub(super) async fn run(arguments: &Approve) -> Result<Exit, CliError> {
-    let Approve { plan, environment, namespace, kubeconfig, context } = arguments;
-    let connection = Connection { kubeconfig: kubeconfig.clone(), context: context.clone() };
-    let cluster = KubeCluster::connect(&connection, namespace, Timeouts::default(), Arc::new(|_| {})).await?;
+    let Approve { plan, reach } = arguments;
+    let (environment, namespace) = (&reach.environment, &reach.namespace);
+    let cluster = reach.quietly().await?;
     let state = state::read(&cluster, environment).await.map_err(|error| CliError::State(error.to_string()))?;
     let root = state.root.map(|stored| stored.root);
     // A plan's id is as long as a commit's of SHA-256; a repository has commits of one length.
@@ -55,9 +46,7 @@ pub(super) async fn run(arguments: &Approve) -> Result<Exit, CliError> {
         let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
         let id = approval::of_revision(&revision);
         approval::add(&cluster, environment, approvals, id).await.map_err(failed)?;
-        let text = format!("approved: revision {revision}, wherever it comes from\n");
-        // Whoever closed our output wants no more of it.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        say(&format!("approved: revision {revision}, wherever it comes from\n"));
         return Ok(Exit::Synced);
     }
     let Some(held) = held.as_ref().filter(|held| held.id.to_string().starts_with(plan.as_str())) else {
@@ -66,8 +55,6 @@ pub(super) async fn run(arguments: &Approve) -> Result<Exit, CliError> {
     };
     let approvals = approval::read(&cluster, environment, namespace).await.map_err(failed)?;
     approval::add(&cluster, environment, approvals, held.id).await.map_err(failed)?;
-    let text = format!("approved: {held}; plan {}\n", held.id);
-    // Whoever closed our output wants no more of it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    say(&format!("approved: {held}; plan {}\n", held.id));
     Ok(Exit::Synced)
 }

@@ -12,7 +12,9 @@ use clap::Args;
 use manifest::roles::{self, Roles, Subject};
 use manifest::{Manifest, yaml};
 
-use super::{CliError, Exit, SourceArguments, dns_label};
+use super::arguments::dns_label;
+use super::source::SourceArguments;
+use super::{CliError, Exit};
 use crate::bootstrap::{Installation, Key, SECRET};
 use crate::cluster::{Apply, Cluster};
 use crate::config::{History, Settings};

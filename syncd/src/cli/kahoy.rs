@@ -5,12 +5,19 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::{
-    Arc, Args, CliError, Clock, Common, Exit, Fence, Metrics, SystemClock, dns_label, plan_id, reconciler, state,
-};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::arguments::{Common, dns_label, plan_id};
+use super::{CliError, Exit, SystemClock, reconciler};
+use crate::cycle::Clock;
 use crate::desired;
+use crate::election::Fence;
 use crate::kahoy::{self, Fate, Findings, Storage, Why};
+use crate::metrics::Metrics;
 use crate::repo::{Repo, RepoError};
+use crate::state;
 
 pub(super) const HELP: &str =
     "Objects that the repository wants are taken over by the ordinary cycles; Kahoy's Secrets are left as they are.
@@ -40,7 +47,7 @@ pub(super) struct Kahoy {
 pub(super) async fn run(arguments: Kahoy) -> Result<Exit, CliError> {
     let Kahoy { common, storage_namespace: namespace, storage_id: id, delete } = arguments;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let metrics = Arc::new(Metrics::new(&common.environment, Arc::clone(&clock)));
+    let metrics = Arc::new(Metrics::new(common.environment(), Arc::clone(&clock)));
     let reconciler = reconciler(&common, metrics, clock, Arc::new(()), &Fence::none()).await?;
     let (repo, cluster, settings) = (reconciler.tip(), reconciler.cluster(), reconciler.settings());
     let environment = &settings.environment;
