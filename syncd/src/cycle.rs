@@ -96,6 +96,8 @@ struct Walk {
     begins_history: bool,
     /// Whether everything is looked at once more, for what may have landed late.
     second_look: bool,
+    /// Services some of whose objects could not be seen.
+    unseen: BTreeSet<String>,
     /// The state as it was before a write went wrong: what is told of services that had nothing to do with it.
     lost: Option<State>,
 }
@@ -133,6 +135,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if fresh && !second_look && self.settings.expects_late_requests {
             self.memory.note_unanswered(&state);
         }
+        if fresh {
+            self.memory.note_strays(&state, self.settings.expects_late_requests);
+        }
         if mode != Mode::Repair {
             self.hear_approval().await;
         }
@@ -151,8 +156,13 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             return;
         }
         let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
-        match self.reconcile(source, state, fresh, mode).await {
-            Ok(state) => self.memory.state = Some(state),
+        let reconciled = self.reconcile(source, state, fresh, mode).await;
+        self.memory.look_again.append(&mut self.walk.unseen);
+        match reconciled {
+            Ok(state) => {
+                let state = self.sweep(state).await;
+                self.memory.state = Some(state);
+            }
             Err(Lost) => self.memory.fresh = true,
         }
     }
@@ -328,6 +338,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             () => Trigger::Retry,
         });
         if selection.act.is_empty() {
+            let mut state = state;
+            // A write of the root that was not answered may have left another revision in it than the one that all is equal to.
+            if fresh && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root) {
+                self.adopt_root(&mut state, &source, full).await?;
+            }
             self.memory.planned_index = Some(source.root);
             return Ok(state);
         }
@@ -415,6 +430,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let missing = |drifted: &Drifted| drifted.observed.is_none();
         let ids = self.memory.drifted.iter().filter(|(_, drifted)| missing(drifted)).map(|(id, _)| id.clone());
         for (id, error) in live::look_at(self.cluster, live, &ids.collect(), self.settings).await {
+            self.walk.unseen.extend(self.memory.drifted.get(&id).map(|drifted| drifted.service.clone()));
             self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
         }
         for (id, drifted) in &self.memory.drifted {
@@ -430,7 +446,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         for (kind, error) in live::list(self.cluster, live, &kinds, self.settings).await {
             let holds = |id: &ObjectRef| GroupKind::of(id) == kind;
             let affected = state.records().filter(|(_, record)| record.held.keys().any(holds));
-            self.memory.look_again.extend(affected.map(|(name, _)| name.clone()));
+            self.walk.unseen.extend(affected.map(|(name, _)| name.clone()));
             self.fail(Stage::Live, &format!("{kind} could not be listed: {error}"));
         }
     }
@@ -538,10 +554,6 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if plan.services.values().any(|service| service.problem.is_none()) {
             self.context.tell(&planned(&plan));
             self.adopt_root(&mut state, &desired.source, full).await?;
-            for (name, version) in std::mem::take(&mut state.stray_parts) {
-                // Whatever remains is found again when the state is read the next time.
-                let _ = state::remove(self.cluster, &name, &version).await;
-            }
         }
         self.walk.executed = true;
         let before = &self.memory.reports;
@@ -580,8 +592,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let (commit, index) = (source.revision.clone(), source.root);
         let root = match &state.root {
             // A commit that changed nothing for this environment is not worth a request.
-            Some(StoredRoot { root, .. }) if root.index == index && root.full_sync_open == full => return Ok(()),
-            Some(StoredRoot { root, .. }) => Root { commit, index, full_sync_open: full, ..root.clone() },
+            Some(StoredRoot { root, .. }) if root.index == index && (root.full_sync_open || !full) => return Ok(()),
+            // Only its end ends a full sync.
+            Some(StoredRoot { root, .. }) => {
+                Root { commit, index, full_sync_open: full || root.full_sync_open, ..root.clone() }
+            }
             None => Root {
                 format: state::FORMAT,
                 environment: self.settings.environment.clone(),
@@ -595,6 +610,19 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             },
         };
         self.write_root(state, root).await
+    }
+
+    /// Removes parts that no record names. What cannot be removed is tried again in the next cycle.
+    async fn sweep(&mut self, mut state: State) -> State {
+        for name in self.memory.dead_parts() {
+            let Some(version) = state.stray_parts.get(&name) else { continue };
+            match state::remove(self.cluster, &name, version).await {
+                // Somebody else wrote it: it is to be read again first.
+                Ok(()) | Err(StateError::Conflict { .. }) => drop(state.stray_parts.remove(&name)),
+                Err(_) => self.memory.keep_part(name),
+            }
+        }
+        state
     }
 
     /// Records that a full sync has ended.

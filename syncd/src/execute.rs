@@ -204,9 +204,9 @@ impl<C: Cluster> Run<'_, C> {
     fn widened(&self, plan: &ServicePlan, mut record: Record) -> Record {
         for (id, widened) in &plan.widen {
             let old = record.held.remove(id);
-            let hash = old.filter(|old| old.uid == widened.uid).and_then(|old| old.hash);
-            let api_version = widened.api_version.clone();
-            record.held.insert(id.clone(), Held { api_version, uid: widened.uid.clone(), hash, leftover: None });
+            let old = old.filter(|old| old.uid == widened.uid).unwrap_or_default();
+            let (api_version, uid) = (widened.api_version.clone(), widened.uid.clone());
+            record.held.insert(id.clone(), Held { api_version, uid, leftover: None, ..old });
         }
         record.intent = Some(self.intent(plan));
         record

@@ -56,6 +56,9 @@ pub struct Held {
     pub hash: Option<Hash>,
     /// Why it is kept although it is no longer wanted; absent for what is wanted.
     pub leftover: Option<String>,
+    /// Whether a request was sent that creates it and was not answered, also if it is there by now: what created it may have been another one,
+    /// and it may come once more after it was deleted. Whoever reads this waits as if it had sent the request itself.
+    pub unanswered: bool,
 }
 
 /// What a service last reached: applied, ready, pruned and recorded.
@@ -149,6 +152,19 @@ pub struct Root {
     /// Counts leaders: whoever takes over writes a higher one before anything else, so that nobody before can write any more.
     #[serde(default)]
     pub epoch: u64,
+}
+
+impl Held {
+    /// Tells whether an object with this uid may be the recorded one: where no reply told its uid, or one that was not answered may have created
+    /// another one since, its marks have to tell.
+    pub fn may_be(&self, uid: &str) -> bool {
+        self.unanswered || self.is(uid) || self.uid.is_none()
+    }
+
+    /// Tells whether an object with this uid is the recorded one.
+    pub fn is(&self, uid: &str) -> bool {
+        self.uid.as_deref() == Some(uid)
+    }
 }
 
 impl Record {
@@ -385,18 +401,20 @@ struct Entry {
     hash: Option<Hash>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     leftover: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unanswered: bool,
 }
 
 impl Entry {
     fn new(id: &ObjectRef, held: &Held) -> Self {
         let ObjectRef { group, kind, namespace, name } = id.clone();
-        let Held { api_version, uid, hash, leftover } = held.clone();
-        Entry { group, kind, namespace, name, api_version, uid, hash, leftover }
+        let Held { api_version, uid, hash, leftover, unanswered } = held.clone();
+        Entry { group, kind, namespace, name, api_version, uid, hash, leftover, unanswered }
     }
 
     fn into_pair(self) -> (ObjectRef, Held) {
-        let Entry { group, kind, namespace, name, api_version, uid, hash, leftover } = self;
-        (ObjectRef { group, kind, namespace, name }, Held { api_version, uid, hash, leftover })
+        let Entry { group, kind, namespace, name, api_version, uid, hash, leftover, unanswered } = self;
+        (ObjectRef { group, kind, namespace, name }, Held { api_version, uid, hash, leftover, unanswered })
     }
 }
 

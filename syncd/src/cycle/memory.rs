@@ -52,6 +52,8 @@ pub struct Memory {
     second_look: Option<Instant>,
     /// Objects that such a request may create, until when.
     may_come: BTreeMap<ObjectRef, Instant>,
+    /// Parts that no record names, and until when a request may be under way that writes one which does.
+    strays: BTreeMap<String, Instant>,
 }
 
 /// How the state comes from one leader to the next.
@@ -101,8 +103,8 @@ impl Memory {
 
     /// Notes that the state was read without knowing who wrote it last: whoever it was may have left requests without an answer.
     pub(super) fn note_unanswered(&mut self, state: &State) {
-        let unconfirmed = |(id, held): (&ObjectRef, &Held)| held.uid.is_none().then(|| id.clone());
-        let may_come = state.records().flat_map(|(_, record)| record.held.iter().filter_map(unconfirmed));
+        let open = |(id, held): (&ObjectRef, &Held)| (held.uid.is_none() || held.unanswered).then(|| id.clone());
+        let may_come = state.records().flat_map(|(_, record)| record.held.iter().filter_map(open));
         self.note_late(may_come.collect());
     }
 
@@ -111,6 +113,30 @@ impl Memory {
         let landed = Instant::now() + LATE_REQUESTS;
         self.second_look = Some(landed);
         self.may_come.extend(may_come.into_iter().map(|id| (id, landed)));
+    }
+
+    /// Notes which parts no record names.
+    pub(super) fn note_strays(&mut self, state: &State, expects_late_requests: bool) {
+        let now = Instant::now();
+        let landed = if expects_late_requests { now + LATE_REQUESTS } else { now };
+        self.strays.retain(|name, _| state.stray_parts.contains_key(name));
+        for name in
+            state.stray_parts.keys().filter(|name| !self.strays.contains_key(*name)).cloned().collect::<Vec<_>>()
+        {
+            self.strays.insert(name, landed);
+            self.second_look = Some(landed);
+        }
+    }
+
+    /// Returns the parts that no record names and none is going to.
+    pub(super) fn dead_parts(&mut self) -> Vec<String> {
+        let now = Instant::now();
+        self.strays.extract_if(.., |_, until| *until <= now).map(|(name, _)| name).collect()
+    }
+
+    /// Notes that a part could not be removed.
+    pub(super) fn keep_part(&mut self, name: String) {
+        self.strays.insert(name, Instant::now());
     }
 
     /// Tells, once, that it is time for the second look. What is recorded is to be read again then, and what was kept because it might come
@@ -195,7 +221,9 @@ impl Memory {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
                 let is_open =
                     |apply: &PlannedApply| !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version));
-                drifted.service != *name || planned.is_some_and(is_open)
+                // A service that was not come to has nothing planned for it.
+                let ended = matches!(done.report.state, ServiceState::Synced | ServiceState::Removed);
+                drifted.service != *name || planned.map_or(!ended, is_open)
             });
             let content = plan.services.get(name).and_then(|service| service.content);
             let rest = self.rests.remove(name);

@@ -9,8 +9,9 @@ use manifest::{Hash, Manifest, ObjectRef};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::service::Stop;
 use super::watching::Sight;
-use super::{Next, Run};
+use super::{Next, Pause, Run};
 use crate::adoption;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
@@ -43,8 +44,8 @@ pub(super) enum Applied {
     Gone,
     /// It was not accepted, or nobody knows.
     Failed(ClusterError),
-    /// It was not sent: it waits for something that did not happen in time.
-    GivenUp(String),
+    /// It was not sent: it waits for something that did not happen before the end of the wait.
+    GivenUp(Stop),
 }
 
 /// What came of a deletion.
@@ -55,8 +56,8 @@ pub(super) enum Deleted {
     WasGone,
     /// It was not accepted, or nobody knows.
     Failed(ClusterError),
-    /// It was accepted, and did not happen in time.
-    GivenUp(String),
+    /// It was not sent, or it was accepted and did not happen before the end of the wait.
+    GivenUp(Stop),
 }
 
 /// What is known of an object that was applied or confirmed: it is not judged by an older sight.
@@ -72,9 +73,9 @@ impl<C: Cluster> Run<'_, C> {
     /// Applies one object of a service as planned.
     pub(super) async fn apply(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
         if let Reason::Terminating { uid } = &planned.reason
-            && let Err(message) = self.wait_gone(service, &planned.id, uid, deadline).await
+            && let Err(stop) = self.wait_gone(service, &planned.id, uid, deadline).await
         {
-            return Applied::GivenUp(message);
+            return Applied::GivenUp(stop);
         }
         if matches!(planned.reason, Reason::Adopted { .. })
             && let Err(error) = self.take_fields(&planned.id, planned.uid.as_deref()).await
@@ -84,7 +85,7 @@ impl<C: Cluster> Run<'_, C> {
         match self.send_apply(service, planned, planned.uid.clone()).await {
             Ok(live) if live.terminating => match self.wait_gone(service, &planned.id, &live.uid, deadline).await {
                 Ok(()) => Applied::Gone,
-                Err(message) => Applied::GivenUp(message),
+                Err(stop) => Applied::GivenUp(stop),
             },
             Ok(live) => Applied::Accepted(live),
             Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
@@ -137,7 +138,7 @@ impl<C: Cluster> Run<'_, C> {
         match self.delete_uid(service, &planned.id, uid, deadline).await {
             Deleted::Done | Deleted::WasGone => Applied::Gone,
             Deleted::Failed(error) => Applied::Failed(error),
-            Deleted::GivenUp(message) => Applied::GivenUp(message),
+            Deleted::GivenUp(stop) => Applied::GivenUp(stop),
         }
     }
 
@@ -182,7 +183,7 @@ impl<C: Cluster> Run<'_, C> {
             return self.end(service, id, uid, deadline).await;
         }
         match self.find_loss(id).await {
-            Some(message) => Deleted::GivenUp(message),
+            Some(message) => Deleted::GivenUp(Stop::Failed(message, Pause::Short)),
             None => self.delete_uid(service, id, uid, deadline).await,
         }
     }
@@ -217,12 +218,12 @@ impl<C: Cluster> Run<'_, C> {
     async fn end(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {
         match self.wait_gone(service, id, uid, deadline).await {
             Ok(()) => Deleted::Done,
-            Err(message) => Deleted::GivenUp(message),
+            Err(stop) => Deleted::GivenUp(stop),
         }
     }
 
     /// Waits until there is no object with that uid. Says what keeps it, while it does and when it is given up.
-    async fn wait_gone(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), String> {
+    async fn wait_gone(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), Stop> {
         let mut told = None;
         self.watches.ask_for(GroupKind::of(id));
         let mut changed = self.watches.subscribe();
@@ -235,7 +236,7 @@ impl<C: Cluster> Run<'_, C> {
                 Sight::Nothing => (false, "it was not seen".to_owned()),
             });
             if gone {
-                return self.confirm_gone(id, uid).await;
+                return self.confirm_gone(id, uid).await.map_err(|message| Stop::Failed(message, Pause::Short));
             }
             let message = format!("it is being deleted: {keeps}");
             if told.as_ref() != Some(&message) {
@@ -245,8 +246,11 @@ impl<C: Cluster> Run<'_, C> {
             }
             match self.next_change(&mut changed, deadline).await {
                 Next::Changed => {}
-                Next::TimedOut => return Err(format!("{id} is still being deleted at the end of the wait: {keeps}")),
-                Next::Superseded => return Err(format!("{id} is still being deleted: {keeps}")),
+                Next::TimedOut => {
+                    let message = format!("{id} is still being deleted at the end of the wait: {keeps}");
+                    return Err(Stop::Failed(message, Pause::Short));
+                }
+                Next::Superseded => return Err(Stop::Superseded),
             }
         }
     }

@@ -195,7 +195,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     fn hold(&mut self, id: &ObjectRef, api_version: String, uid: String, hash: Hash) {
-        self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), leftover: None });
+        self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), ..Held::default() });
     }
 
     /// Waits for namespaces and definitions and tells those that need them.
@@ -297,8 +297,8 @@ impl<C: Cluster> Walk<'_, C> {
         }
     }
 
-    /// Notes what came of an apply. Returns the failure, if it was one.
-    fn note_applied(&mut self, planned: &PlannedApply, reply: Applied, existed: bool) -> Option<(String, Pause)> {
+    /// Notes what came of an apply. Returns why the walk ends, if it does.
+    fn note_applied(&mut self, planned: &PlannedApply, reply: Applied, existed: bool) -> Option<Stop> {
         let (outcome, error, pause) = match reply {
             Applied::Accepted(live) => {
                 let outcome = match existed {
@@ -323,9 +323,10 @@ impl<C: Cluster> Walk<'_, C> {
                 let pause = pause_of(&error);
                 (Outcome::Failed, Some(error.message), pause)
             }
-            Applied::GivenUp(message) => {
+            Applied::GivenUp(stop) => {
                 self.look_again = true;
-                (Outcome::Failed, Some(message), Pause::Short)
+                let Stop::Failed(message, pause) = stop else { return Some(stop) };
+                (Outcome::Failed, Some(message), pause)
             }
             Applied::Gone => {
                 self.look_again = true;
@@ -333,7 +334,7 @@ impl<C: Cluster> Walk<'_, C> {
             }
         };
         self.note(&planned.id, outcome, planned.reason.to_string(), error.clone());
-        error.map(|error| (format!("{}: {error}", planned.id), pause))
+        error.map(|error| Stop::Failed(format!("{}: {error}", planned.id), pause))
     }
 
     pub(super) fn note(&mut self, object: &ObjectRef, outcome: Outcome, reason: String, error: Option<String>) {
@@ -392,10 +393,14 @@ impl<C: Cluster> Walk<'_, C> {
                     self.look_again |= error.class == ErrorClass::Ambiguous;
                     (error.message.clone(), pause_of(&error))
                 }
-                Deleted::GivenUp(message) => (message, Pause::Short),
+                Deleted::GivenUp(Stop::Failed(message, pause)) => (message, pause),
+                Deleted::GivenUp(stop) => {
+                    failures.push(stop);
+                    continue;
+                }
             };
             self.note(id, Outcome::Failed, reason, Some(error.clone()));
-            failures.push((format!("{id} could not be deleted: {error}"), pause));
+            failures.push(Stop::Failed(format!("{id} could not be deleted: {error}"), pause));
         }
         first_failure(failures)
     }
@@ -408,19 +413,27 @@ impl<C: Cluster> Walk<'_, C> {
             Err(Stop::Blocked(message)) => (ServiceState::Blocked, Some(message.clone()), Pause::None),
             Err(Stop::Held(message)) => (ServiceState::Held, Some(message.clone()), Pause::Long),
             Err(Stop::Superseded) => {
-                let message = "a newer revision came, or syncd is ending".to_owned();
+                let message = "a newer revision or a change by others came, or syncd is ending".to_owned();
                 (ServiceState::Superseded, Some(message), Pause::None)
             }
         }
     }
 }
 
-/// Returns the first failure, with the number of the others and the shortest pause: one that may mend by itself is tried soon.
-fn first_failure(failures: Vec<(String, Pause)>) -> Result<(), Stop> {
+/// Returns the first failure, with the number of the others and the shortest pause: one that may mend by itself is tried soon. A walk that
+/// is not worth going on with has not failed.
+fn first_failure(stops: Vec<Stop>) -> Result<(), Stop> {
+    let (mut failures, mut other) = (Vec::new(), None);
+    for stop in stops {
+        match stop {
+            Stop::Failed(message, pause) => failures.push((message, pause)),
+            stop => other = Some(stop),
+        }
+    }
     let pause = failures.iter().map(|(_, pause)| *pause).min().unwrap_or(Pause::None);
     let count = failures.len();
     match failures.into_iter().next() {
-        None => Ok(()),
+        None => other.map_or(Ok(()), Err),
         Some((message, _)) if count == 1 => Err(Stop::Failed(message, pause)),
         Some((message, _)) => Err(Stop::Failed(format!("{message}; and {} more failures", count - 1), pause)),
     }

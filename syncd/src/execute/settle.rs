@@ -71,6 +71,11 @@ impl<C: Cluster> Walk<'_, C> {
     fn record(&self, result: &Result<(), Stop>) -> Record {
         let mut record = self.stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
         record.held.clone_from(&self.held);
+        for (id, held) in &mut record.held {
+            let is_seen = self.expected.get(id).is_some_and(|expected| held.is(&expected.uid));
+            let may_come = self.run.live.may_come.contains(id) || self.unanswered.contains(id);
+            held.unanswered = may_come || held.unanswered && !is_seen;
+        }
         let source = &self.run.desired.source;
         if let Some(entry) = source.index.services.get(self.name) {
             record.prune_off = !entry.sync.prune;

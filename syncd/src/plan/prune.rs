@@ -79,9 +79,8 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
     let ours = observed.environment.as_deref() == Some(scene.environment);
     match &held.uid {
         Some(uid) if *uid != observed.uid && !ours => return Fate::Gone,
-        Some(uid) if *uid != observed.uid => return Fate::Keep(Withheld::UidDiffers),
-        Some(_) if !ours => return Fate::Keep(Withheld::NotOwned),
-        None if !ours || observed.hash.is_none() => return Fate::Keep(Withheld::NotOwned),
+        _ if !held.may_be(&observed.uid) => return Fate::Keep(Withheld::UidDiffers),
+        _ if !ours || !held.is(&observed.uid) && observed.hash.is_none() => return Fate::Keep(Withheld::NotOwned),
         _ => {}
     }
     if let Some(withheld) = guard(scene, name, record, id) {

@@ -306,11 +306,10 @@ impl<'a> Check<'a> {
                     broken.insert(Violation::Stages { service: service(), object: object() });
                 }
                 let held = self.state.record(name).and_then(|record| record.held.get(id));
-                let recorded = held.is_some_and(|held| held.uid.as_ref().is_none_or(|uid| *uid == delete.uid));
-                if delete.uid.is_empty() || !recorded {
+                if delete.uid.is_empty() || !held.is_some_and(|held| held.may_be(&delete.uid)) {
                     broken.insert(Violation::DeleteUnrecorded { service: service(), object: object() });
                 }
-                if !self.is_seen_as_ours(id, &delete.uid, held.is_some_and(|held| held.uid.is_some())) {
+                if !self.is_seen_as_ours(id, &delete.uid, held.is_some_and(|held| held.is(&delete.uid))) {
                     broken.insert(Violation::DeleteUnseen { service: service(), object: object() });
                 }
                 if let Some(by) = self.wanted_by(id) {

@@ -148,7 +148,7 @@ impl World {
         let held = |(text, content): &(&str, &str)| {
             let manifest = manifest(text, content);
             let hash = Some(manifest.hash());
-            (manifest.id, Held { api_version: manifest.api_version, uid: Some(uid(text)), hash, leftover: None })
+            (manifest.id, Held { api_version: manifest.api_version, uid: Some(uid(text)), hash, ..Held::default() })
         };
         let mut record = Record { held: objects.iter().map(held).collect(), ..Record::default() };
         change(&mut record);

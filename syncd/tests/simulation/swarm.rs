@@ -155,7 +155,7 @@ fn change_once(services: &mut Vec<Service>, chance: &mut Chance, workloads: bool
 /// Returns a history that fails in the same way with fewer steps and faults.
 fn shortened(history: &History, violation: &Violation) -> History {
     let fails =
-        |history: &History| play(history, false).violation.is_some_and(|other| other.checker == violation.checker);
+        |history: &History| play(history, false).violation.is_some_and(|other| other.message == violation.message);
     let faults = play(history, false).faults;
     let mut short = History { weather: Weather::Planned(faults), ..history.clone() };
     if !fails(&short) {

@@ -101,6 +101,15 @@ pub struct Entry {
     pub uid: Option<String>,
     pub hash: Option<String>,
     pub is_leftover: bool,
+    /// A request that creates it may be under way, whatever its uid.
+    pub unanswered: bool,
+}
+
+impl Entry {
+    /// Tells whether an object with this uid may be the one that is recorded.
+    pub fn may_be(&self, uid: &str) -> bool {
+        self.unanswered || self.uid.as_deref().is_none_or(|recorded| recorded == uid)
+    }
 }
 
 /// What the record of one service says.
@@ -117,6 +126,8 @@ pub struct Record {
 pub struct Records {
     pub commit: Option<Revision>,
     pub epoch: u64,
+    /// When the last full sync ended; absent while one is under way.
+    pub full_sync_at: Option<jiff::Timestamp>,
     /// The plan that is held, for approval.
     pub held_plan: Option<String>,
     pub services: BTreeMap<String, Record>,
@@ -144,6 +155,8 @@ impl Records {
         if let Some(value) = json(&root, "root.json") {
             records.commit = value["commit"].as_str().map(|text| Revision(text.to_owned()));
             records.epoch = value["epoch"].as_u64().unwrap_or(0);
+            let open = value["fullSyncOpen"] == true;
+            records.full_sync_at = value["fullSyncAt"].as_str().filter(|_| !open).and_then(|text| text.parse().ok());
             records.held_plan = value["held"]["id"].as_str().map(str::to_owned);
         }
         let mut used = BTreeSet::new();
@@ -181,6 +194,7 @@ impl Records {
                     uid: entry["uid"].as_str().map(str::to_owned),
                     hash: entry["hash"].as_str().map(str::to_owned),
                     is_leftover: !entry["leftover"].is_null(),
+                    unanswered: entry["unanswered"] == true,
                 };
                 record.held.insert(id, entry);
             }

@@ -106,6 +106,8 @@ struct Inner {
     writes: Vec<String>,
     bad: Vec<String>,
     reports: usize,
+    /// Whether a cycle has come to its end since nothing goes wrong any more.
+    well: bool,
 }
 
 /// Everybody, for outages.
@@ -136,6 +138,7 @@ impl Shared {
             writes: Vec::new(),
             bad: history.bad.clone(),
             reports: 0,
+            well: false,
         };
         Shared {
             model: Model::new(settings),
@@ -454,7 +457,10 @@ impl Shared {
     // -------------------------------------------------------------------------------------------------------- what is heard
 
     fn reported(&self, by: &str, report: &Report) {
-        self.inner().reports += 1;
+        let mut inner = self.inner();
+        inner.reports += 1;
+        inner.well |= report.errors.is_empty();
+        drop(inner);
         self.note(by, || {
             let open = report.services.iter().filter(|(_, service)| service.state != ServiceState::Synced);
             let open: Vec<String> = open

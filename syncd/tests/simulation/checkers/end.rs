@@ -7,12 +7,23 @@ use serde_json::Value;
 
 use super::order::is_up;
 use super::{Scene, Verdict};
-use crate::truth::object;
+use crate::truth::{Commit, object};
+use syncd::repo::Revision;
 
 /// Tells whether everything is as the tip wants it, but for services that cannot be.
 pub fn converged(scene: &Scene<'_>) -> Verdict {
     let truth = scene.truth;
     let Some(tip) = truth.tip() else { return Ok(()) };
+    // Another commit with the same content need not be recorded, nor one of which there never was anything.
+    let hashes = |commit: &Commit| commit.services.values().map(|wanted| wanted.hashes.clone()).collect::<Vec<_>>();
+    let follows = |from: &Revision| truth.tip.as_ref().is_some_and(|tip| truth.descends(tip, from));
+    let is_in_force = match (&truth.records.commit, truth.in_force()) {
+        (Some(revision), Some(commit)) => hashes(commit) == hashes(tip) && follows(revision),
+        _ => tip.services.is_empty(),
+    };
+    if !is_in_force {
+        return Err("the tip is not in force".to_owned());
+    }
     let is_bad = |service: &str| scene.bad.iter().any(|bad| bad == service);
     for (service, id, wanted) in tip.objects().filter(|(service, _, _)| !is_bad(service)) {
         let live = object(scene.model, id).ok_or_else(|| format!("{id} is not there"))?;
@@ -36,6 +47,9 @@ pub fn converged(scene: &Scene<'_>) -> Verdict {
         {
             return Err(format!("{id} is recorded as {entry:?}"));
         }
+    }
+    if let Some(stray) = truth.records.strays.first() {
+        return Err(format!("no record names {stray}"));
     }
     for (service, record) in truth.records.services.iter().filter(|(service, _)| !is_bad(service)) {
         if record.is_open {

@@ -114,7 +114,7 @@ impl Checker for Uid {
             return Err(format!("{id} is deleted, and is not recorded"));
         }
         // One that was written ahead, and whose answer was lost, is known by its labels.
-        match holders.any(|(_, entry)| entry.uid.as_ref().is_none_or(|recorded| recorded == uid)) {
+        match holders.any(|(_, entry)| entry.may_be(uid)) {
             true => Ok(()),
             false => Err(format!("{id} is deleted with uid {uid}, and another one is recorded")),
         }

@@ -22,9 +22,7 @@ impl Checker for Recorded {
         if let Some(broken) = records.broken.first() {
             return Err(broken.clone());
         }
-        let is_held = |id: &manifest::ObjectRef, uid: &str| {
-            records.holders(id).any(|(_, entry)| entry.uid.as_deref().is_none_or(|recorded| recorded == uid))
-        };
+        let is_held = |id: &manifest::ObjectRef, uid: &str| records.holders(id).any(|(_, entry)| entry.may_be(uid));
         match sent.deed {
             Deed::Apply(apply) => {
                 let after = done.after.map(uid).unwrap_or_default();

@@ -228,6 +228,7 @@ impl Play<'_> {
         let mut chance = Chance::new(0).branch(&name);
         let next_id = move || Ulid::from_parts(0, u128::from(chance.next()) << 16);
         let (world, alone, inside) = (Arc::clone(&self.world), self.world.alone, Arc::clone(&station));
+        let ended = Arc::clone(&self.world);
         let run = async move {
             let pace = Pace::default();
             if alone {
@@ -256,7 +257,10 @@ impl Play<'_> {
             lead(&mut reconciler, &around, next_id, stopped).await;
         };
         #[expect(clippy::disallowed_methods, reason = "a process is what a task is here: it can be killed")]
-        let task = tokio::spawn(async move { inside.running(run).await });
+        let task = tokio::spawn(async move {
+            inside.running(run).await;
+            ended.wake.notify_one();
+        });
         self.world.note(&station.name, || "starts".to_owned());
         slot.process = Some(Process { station, stop, task });
     }
@@ -418,6 +422,7 @@ impl Play<'_> {
     fn calm(&mut self) {
         let mut inner = self.world.inner();
         inner.weather = Weather::Calm;
+        inner.well = false;
         inner.exposed = inner.calls;
         inner.denied.clear();
         inner.outages.clear();
@@ -428,6 +433,25 @@ impl Play<'_> {
             slot.reached = slot.reached.map(|_| Instant::now());
         }
         self.world.note("", || "* nothing goes wrong any more".to_owned());
+    }
+
+    /// Tells whether somebody has looked since nothing goes wrong any more, and at everything where that was due.
+    fn has_looked(&self) -> checkers::Verdict {
+        let now = Today(Arc::clone(&self.world)).now();
+        let inner = self.world.inner();
+        let truth = &inner.truth;
+        let interval = Settings::new(ENVIRONMENT, HOME).full_sync_interval;
+        let is_done = |at: jiff::Timestamp| {
+            at <= now && Duration::try_from(now.duration_since(at)).is_ok_and(|ago| ago < interval)
+        };
+        match () {
+            () if truth.tip.is_none() => Ok(()),
+            () if !inner.well => Err("nobody has looked".to_owned()),
+            () if truth.records.commit.is_some() && !truth.records.full_sync_at.is_some_and(is_done) => {
+                Err("a full sync is due".to_owned())
+            }
+            () => Ok(()),
+        }
     }
 
     /// Lets time pass until everything is as the tip wants it.
@@ -448,6 +472,8 @@ impl Play<'_> {
                     bad: &inner.bad,
                 })
             };
+            // Somebody looked since, or what he does next is still to come.
+            let verdict = verdict.and_then(|()| self.has_looked());
             let Err(message) = verdict else { return };
             if Instant::now() >= end {
                 return self.world.violate(checker, message);
