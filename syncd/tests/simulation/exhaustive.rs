@@ -38,6 +38,7 @@ pub fn histories() -> Vec<History> {
         service.sync = Sync { depends_on: vec![on.to_owned()], ..Sync::default() };
         service
     };
+    let kept = |objects: &[(&str, &str)]| vec![service("a", objects).sync(Sync { prune: false, ..Sync::default() })];
     let steps = |revisions: Vec<Vec<Service>>| {
         let steps = revisions.into_iter().flat_map(|revision| [Step::Commit(revision), Step::Settle]);
         steps.collect::<Vec<_>>()
@@ -102,6 +103,17 @@ pub fn histories() -> Vec<History> {
         History::new(
             "taken away",
             vec![Step::Commit(two.clone()), Step::Wait(1), Step::Commit(vec![service("b", &[("ConfigMap z", "v1")])])],
+        ),
+        // What is kept although it is not wanted is wanted again, as it is.
+        History::new(
+            "kept",
+            vec![
+                Step::Commit(kept(&[("ConfigMap a", "v1"), ("ConfigMap b", "v1")])),
+                Step::Settle,
+                Step::Commit(kept(&[("ConfigMap a", "v1")])),
+                Step::Wait(20),
+                Step::Commit(kept(&[("ConfigMap a", "v1"), ("ConfigMap b", "v1")])),
+            ],
         ),
         History::new("held", vec![Step::Commit(vec![service("a", &six)]), Step::Settle, Step::Commit(vec![])]),
         History::new(

@@ -146,3 +146,31 @@ fn a_deletion_that_lands_after_the_object_is_wanted_again_takes_it_and_it_comes_
     let steps = vec![Step::Commit(two()), Step::Settle, Step::Commit(one()), Step::Wait(14), Step::Commit(two())];
     insta::assert_snapshot!(told(&with("late deletion", weather, steps)));
 }
+
+/// Found by the swarm: an object that others took away was forgotten where it could not be asked for just then.
+#[test]
+fn what_others_took_away_and_could_not_be_read_comes_back() {
+    let weather = Weather::named("get ConfigMap n/a", 1, Fault::Broken);
+    let steps = vec![Step::Commit(one()), Step::Settle, Step::Remove("ConfigMap a".to_owned()), Step::Wait(20)];
+    insta::assert_snapshot!(told(&with("unread", weather, steps)));
+}
+
+/// Found by the swarm: what others changed of a service that waited for another one was forgotten meanwhile.
+#[test]
+fn what_others_changed_is_mended_when_its_service_can_be_come_to() {
+    let waits = Sync { depends_on: vec!["a".to_owned()], ..Sync::default() };
+    let with_content = |content: &str| {
+        let b = service("b", &[("ConfigMap b", "v1")]).sync(waits.clone());
+        vec![service("a", &[("ConfigMap a", content)]), b]
+    };
+    let steps = vec![
+        Step::Commit(with_content("v1")),
+        Step::Settle,
+        Step::Deny("ConfigMap a".to_owned()),
+        Step::Commit(with_content("v2")),
+        Step::Wait(20),
+        Step::Edit("ConfigMap b".to_owned()),
+        Step::Wait(20),
+    ];
+    insta::assert_snapshot!(told(&History::new("blocked drift", steps)));
+}
