@@ -21,6 +21,7 @@ use crate::report::{Event, Observer};
 use crate::rules::Rules;
 use crate::state::root_name;
 
+mod ahead;
 mod approve;
 mod arguments;
 mod bootstrap;
@@ -28,6 +29,7 @@ mod error;
 mod kahoy;
 mod once;
 mod output;
+mod plan;
 mod run;
 mod source;
 mod status;
@@ -54,12 +56,14 @@ pub enum Exit {
     Held = 5,
     /// It was asked to stop before the end.
     Interrupted = 6,
+    /// A command that compares found something to do.
+    Differs = 7,
     /// A fault of syncd.
     Internal = 70,
 }
 
 /// Every exit code with its meaning, as `--help` shows them.
-pub const EXIT_CODES: [(Exit, &str); 8] = [
+pub const EXIT_CODES: [(Exit, &str); 9] = [
     (Exit::Synced, "every service is synced; run: was asked to stop"),
     (Exit::Failed, "at least one service failed, or is blocked by one that did"),
     (Exit::Usage, "wrong usage: the arguments cannot work"),
@@ -67,6 +71,7 @@ pub const EXIT_CODES: [(Exit, &str); 8] = [
     (Exit::Cluster, "the cluster or the recorded state could not be read or written"),
     (Exit::Held, "all else is synced, but deletions or a record wait for a decision"),
     (Exit::Interrupted, "asked to stop before the end"),
+    (Exit::Differs, "diff, and plan --exit-code: there is something to do"),
     (Exit::Internal, "a fault of syncd"),
 ];
 
@@ -101,6 +106,9 @@ enum Command {
     /// Shows what a running syncd did last: services, causes of failures, what is held
     #[command(after_help = status::HELP)]
     Status(status::Status),
+    /// Shows what the next cycle would do, and why, without doing it
+    #[command(after_help = plan::HELP)]
+    Plan(Box<plan::PlanOf>),
     /// Prints, or applies, what syncd is in a cluster: namespace, account, roles, Deployment, and what goes with it
     #[command(after_help = bootstrap::HELP)]
     Bootstrap(Bootstrap),
@@ -123,6 +131,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
         Command::Once(arguments) => once::run(arguments).await,
         Command::Approve(arguments) => approve::run(&arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,
+        Command::Plan(arguments) => plan::run(&arguments).await,
         Command::Adopt(Adopt::Kahoy(arguments)) => kahoy::run(*arguments).await,
         Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }

@@ -4,6 +4,7 @@
 //! Knows when to look, and remembers between cycles what need not be asked again. Invariants: an index that did not change, with nothing
 //! open, costs no request to the cluster; a source that fails is never an empty one; there is always a report.
 
+mod foresight;
 mod memory;
 mod outcome;
 
@@ -28,6 +29,7 @@ use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Stage, Tri
 use crate::state::{self, Root, State, StateError, StoredRoot};
 
 pub use crate::context::{Clock, Context};
+pub use foresight::{Foresight, foresee};
 pub use memory::{Memory, Takeover};
 
 /// Which cycle to run.
@@ -100,6 +102,23 @@ struct Walk {
     unseen: BTreeSet<String>,
     /// The state as it was before a write went wrong: what is told of services that had nothing to do with it.
     lost: Option<State>,
+}
+
+/// What is to be done, and all that it follows from.
+struct Survey {
+    plan: Plan,
+    desired: Desired,
+    live: Live,
+}
+
+/// What came of looking for something to do.
+enum Surveyed {
+    /// There is nothing.
+    Nothing(Live),
+    /// It could not be found out; the reason is in the errors.
+    Blind,
+    /// This.
+    Planned(Box<Survey>),
 }
 
 /// It is not known any more what is stored; the reason is in the errors and reports.
@@ -308,23 +327,48 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     /// Makes the cluster what `source` says, once.
     async fn pass(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
-        let full = mode == Mode::Full || mode == Mode::Auto && self.is_full_sync_due(&state);
+        let full = self.is_full(mode, &state);
+        let Survey { plan, desired, live } = match self.survey(&source, &state, fresh, full).await {
+            Surveyed::Planned(survey) => *survey,
+            Surveyed::Nothing(_) => {
+                let mut state = state;
+                // A write of the root that was not answered may have left another revision in it than the one that all is equal to.
+                if fresh && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root) {
+                    self.adopt_root(&mut state, &source, full).await?;
+                }
+                self.memory.planned_index = Some(source.root);
+                return Ok(state);
+            }
+            Surveyed::Blind => {
+                self.memory.fresh = fresh;
+                return Ok(state);
+            }
+        };
+        let clock = Instant::now();
+        let carried_out = self.carry_out(plan, &desired, state, &live, full).await;
+        self.walk.phases.execute += clock.elapsed().as_secs_f64();
+        self.memory.planned_index = carried_out.is_ok().then_some(source.root);
+        carried_out
+    }
+
+    /// Finds out what is to be done, and does nothing. `full`: as if every object were applied again.
+    async fn survey(&mut self, source: &Source, state: &State, fresh: bool, full: bool) -> Surveyed {
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();
         let mut live = Live { may_come: self.memory.may_come(), ..Live::default() };
-        let resting = self.memory.resting(&source, full);
+        let resting = self.memory.resting(source, full);
         // What is known to be open and not due is left alone, whatever exists.
         let waits = |name: &String| {
             let content = source.index.services.get(name).map(|entry| &entry.content);
             resting.contains(name) && !state.record(name).is_some_and(|record| record.is_settled(content))
         };
         let again: BTreeSet<String> = self.memory.look_again.iter().filter(|name| !waits(name)).cloned().collect();
-        self.list(&mut live, recorded_kinds(&state, (!fresh && !full).then_some(&again)), &state).await;
+        self.list(&mut live, recorded_kinds(state, (!fresh && !full).then_some(&again)), state).await;
         self.look_at_drifted(&mut live).await;
-        let mut selection = plan::select(&source.index, &state, &live, &resting, scope);
+        let mut selection = plan::select(&source.index, state, &live, &resting, scope);
         if self.memory.leaves_out_held(&selection) {
             self.memory.wake_held();
-            selection = plan::select(&source.index, &state, &live, &self.memory.resting(&source, full), scope);
+            selection = plan::select(&source.index, state, &live, &self.memory.resting(source, full), scope);
         }
         self.memory.forget_settled(&selection);
         self.walk.phases.read += clock.elapsed().as_secs_f64();
@@ -338,27 +382,15 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             () => Trigger::Retry,
         });
         if selection.act.is_empty() {
-            let mut state = state;
-            // A write of the root that was not answered may have left another revision in it than the one that all is equal to.
-            if fresh && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root) {
-                self.adopt_root(&mut state, &source, full).await?;
-            }
-            self.memory.planned_index = Some(source.root);
-            return Ok(state);
+            return Surveyed::Nothing(live);
         }
-        let Some((desired, mut live)) = self.look(&source, &state, live, &selection, fresh || full).await else {
-            self.memory.fresh = fresh;
-            return Ok(state);
+        let Some((desired, mut live)) = self.look(source, state, live, &selection, fresh || full).await else {
+            return Surveyed::Blind;
         };
-        let Some(plan) = self.plan(&desired, &state, &mut live, &selection).await else {
-            self.memory.fresh = fresh;
-            return Ok(state);
-        };
-        let clock = Instant::now();
-        let carried_out = self.carry_out(plan, &desired, state, &live, full).await;
-        self.walk.phases.execute += clock.elapsed().as_secs_f64();
-        self.memory.planned_index = carried_out.is_ok().then_some(source.root);
-        carried_out
+        match self.plan(&desired, state, &mut live, &selection).await {
+            Some(plan) => Surveyed::Planned(Box::new(Survey { plan, desired, live })),
+            None => Surveyed::Blind,
+        }
     }
 
     /// Reads what the plan needs to know: manifests of the selected services, and the objects that it may delete.
@@ -576,6 +608,10 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     }
 
     // ------------------------------------------------------------------------------------------------------------------ root
+
+    fn is_full(&self, mode: Mode, state: &State) -> bool {
+        mode == Mode::Full || mode == Mode::Auto && self.is_full_sync_due(state)
+    }
 
     fn is_full_sync_due(&self, state: &State) -> bool {
         let Some(root) = state.root.as_ref().map(|stored| &stored.root) else { return false };

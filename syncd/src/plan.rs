@@ -406,6 +406,19 @@ impl Plan {
         }
     }
 
+    /// Tells whether it would change nothing, as far as is known: what is applied only because everything is, is as it should be.
+    pub fn is_idle(&self) -> bool {
+        let is_idle = |service: &ServicePlan| {
+            service.problem.is_none()
+                && service.applies().all(|apply| apply.reason == Reason::FullSync)
+                && service.confirm.is_empty()
+                && service.deletes.is_empty()
+                && service.gone.is_empty()
+                && !service.withheld.iter().any(|kept| kept.withheld.is_pending())
+        };
+        self.services.values().all(is_idle)
+    }
+
     /// Returns all objects to delete, with their services.
     pub fn deletes(&self) -> impl Iterator<Item = (&String, &PlannedDelete)> {
         self.services.iter().flat_map(|(name, service)| service.all_deletes().map(move |delete| (name, delete)))

@@ -2,95 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod command_world;
 mod git_repository;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 
-use manifest::index::{Entry, Sync};
-use manifest::{Hash, Index, yaml};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use git_repository::Repository;
-
-/// A repository, a sandbox, and where the report goes.
-struct World {
-    repository: Repository,
-    sandbox: sandbox::Cluster,
-    server: Option<sandbox::http::Server>,
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    async fn new() -> Self {
-        let namespaces = ["shop", "syncd"].map(str::to_owned).to_vec();
-        let sandbox = sandbox::Cluster::new(sandbox::Settings { namespaces, ..sandbox::Settings::default() });
-        let server = sandbox::http::serve(sandbox.clone(), "127.0.0.1:0".parse().unwrap(), 100.0).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("kubeconfig"), server.kubeconfig()).unwrap();
-        World { repository: Repository::new(), sandbox, server: Some(server), folder }
-    }
-
-    /// Commits services with one object each, and an index that says what it likes.
-    fn commit(&self, objects: &[(&str, Value)], change: impl FnOnce(&mut Index)) {
-        let mut index = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
-        let mut files = Vec::new();
-        for (service, object) in objects {
-            let text = yaml::write_documents([object]);
-            let hash = Hash::of(text.as_bytes());
-            let (chart, version) = ("none".to_owned(), "1".to_owned());
-            let entry = Entry { chart, content: hash, inputs: hash, objects: 1, sync: Sync::default(), version };
-            index.services.insert((*service).to_owned(), entry);
-            files.push((Index::resources_path("staging", service), text));
-        }
-        change(&mut index);
-        files.push((Index::path("staging"), index.to_json()));
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-        self.repository.commit("change", &files);
-    }
-
-    async fn stop(&mut self) {
-        self.server.take().unwrap().stop().await;
-    }
-
-    fn report(&self) -> PathBuf {
-        self.folder.path().join("report.json")
-    }
-
-    fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_syncd"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).kill_on_drop(true);
-        command.args(["once", "--environment", "staging", "--repository", &self.repository.url(), "--kubeconfig"]);
-        command.arg(self.folder.path().join("kubeconfig"));
-        command
-    }
-
-    /// Runs it; returns the exit code and the report, which is there whatever happened.
-    async fn once(&self, arguments: &[&str]) -> (i32, Value) {
-        let _ = std::fs::remove_file(self.report());
-        let output = self.command().arg("--report").arg(self.report()).args(arguments).output().await.unwrap();
-        (code(&output), read(&self.report()))
-    }
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap_or_else(|| panic!("killed: {}", String::from_utf8_lossy(&output.stderr)))
-}
-
-fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn config_map(name: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"key": "1"}})
-}
-
-fn stage(report: &Value) -> &Value {
-    &report["errors"][0]["stage"]
-}
+use command_world::{World, code, config_map, read, stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_end_has_its_code_and_its_report() {
@@ -143,7 +64,7 @@ async fn settings_that_cannot_work_are_told_before_anything_is_done() {
         [&["--concurrency", "0"][..], &["--password-file", "x"], &["--environment", "Staging"], &["--nonsense"]]
     {
         let output = world.command().args(wrong).output().await.unwrap();
-        assert_eq!(self::code(&output), 2, "{wrong:?}");
+        assert_eq!(command_world::code(&output), 2, "{wrong:?}");
     }
     assert_eq!(world.sandbox.take_requests().len(), 0);
     world.stop().await;

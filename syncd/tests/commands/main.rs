@@ -1,0 +1,55 @@
+//! The commands of `syncd` that people look with, as processes: what they print, how they end, what they ask for.
+//!
+//! The world is made by `syncd once`, as it is in life. Invariant: whatever only looks sends no write, and every request is counted.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+#[path = "../command_world/mod.rs"]
+mod command_world;
+#[path = "../git_repository/mod.rs"]
+mod git_repository;
+mod plan;
+
+use std::process::Output;
+
+use command_world::World;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+/// Runs a command; returns its exit code and what it printed.
+async fn run(mut command: Command, arguments: &[&str]) -> (i32, String) {
+    let output = command.args(arguments).output().await.unwrap();
+    (command_world::code(&output), printed(&output))
+}
+
+/// Returns what was printed, the errors last.
+fn printed(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Forgets what was asked so far.
+fn forget(world: &World) {
+    world.sandbox.take_requests();
+}
+
+/// Returns how many requests were sent since, and fails if one of them could have changed something.
+fn only_looked(world: &World) -> usize {
+    let requests = world.sandbox.take_requests();
+    for request in &requests {
+        assert!(!request.verb.is_write() || request.dry_run, "{request}");
+    }
+    requests.len()
+}
+
+/// Returns a text in which the uids of ConfigMaps have their names.
+fn stable(world: &World, text: &str, names: &[&str]) -> String {
+    let named = |text: String, name: &&str| {
+        let object = world.sandbox.object("", "ConfigMap", "shop", name).unwrap();
+        text.replace(object["metadata"]["uid"].as_str().unwrap(), &format!("[uid of {name}]"))
+    };
+    names.iter().fold(text.to_owned(), named)
+}
+
+fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"key": value}})
+}
