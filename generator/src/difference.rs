@@ -2,35 +2,29 @@
 //!
 //! Text that is equal is not even parsed, so the cost is that of what changed. An object is who its identity says (group, kind, namespace,
 //! name): in another service it has moved, in another version of its API it has changed, and neither is a delete and a create, as it is
-//! neither to `syncd`. Knows no disk, no git and no chart.
+//! neither to `syncd`. Which fields differ is said by [`manifest::difference`]. Knows no disk, no git and no chart.
 //!
 //! Invariant: no value of a Secret leaves this module. What stands in `data` and `stringData` is compared in the clear and told as
 //! [`MASK_BEFORE`] and [`MASK_AFTER`]: that it changed, and nothing of what it was or is, not even a hash, which could be guessed against.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use manifest::difference as fields;
 use manifest::index::{Entry, Index, ROOT};
 use manifest::object::{Manifest, ObjectRef};
-use manifest::yaml;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::committed;
 use crate::diagnostic::Diagnostics;
 use crate::source::SourceTree;
 
-mod fields;
 mod markdown;
 mod text;
 
-pub use fields::FieldChange;
+pub use manifest::difference::{FieldChange, MASK_AFTER, MASK_BEFORE};
 pub use markdown::{BYTES_MAX as MARKDOWN_BYTES_MAX, write as to_markdown};
 pub use text::write as to_text;
-
-/// What stands for a secret value that was.
-pub const MASK_BEFORE: &str = "*** (before)";
-/// What stands for a secret value that is to be.
-pub const MASK_AFTER: &str = "*** (after)";
 
 /// What is compared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -228,7 +222,7 @@ fn compare(name: &str, sides: &[Side<'_>; 2], scope: &Scope, diagnostics: &mut D
     let [before, after] = [&sides[0], &sides[1]].map(|side| side.objects(name, &differing, diagnostics));
     let mut services: BTreeMap<String, Service> = BTreeMap::new();
     for service in &all {
-        let settings = fields::of_entries(sides[0].entries.get(service), sides[1].entries.get(service));
+        let settings = of_entries(sides[0].entries.get(service), sides[1].entries.get(service));
         if !settings.is_empty() {
             services.entry(service.clone()).or_default().settings = settings;
         }
@@ -282,9 +276,15 @@ fn is_secret(id: &ObjectRef) -> bool {
     id.group.is_empty() && id.kind == "Secret"
 }
 
-/// Writes a value for people: a scalar as it is in YAML, anything else as canonical YAML.
-fn shown(value: &Value) -> String {
-    yaml::write(value).trim_end_matches('\n').to_owned()
+/// Returns what differs in the entries of two indexes, but for hashes and counts, which say only that something does.
+fn of_entries(before: Option<&Entry>, after: Option<&Entry>) -> Vec<FieldChange> {
+    let settings = |entry: Option<&Entry>| {
+        entry.map_or(
+            Value::Object(Map::new()),
+            |entry| serde_json::json!({ "chart": entry.chart, "sync": entry.sync, "version": entry.version }),
+        )
+    };
+    fields::between(&settings(before), &settings(after))
 }
 
 #[cfg(test)]

@@ -7,10 +7,12 @@
 //! - [`object`]: which Kubernetes object a document is ([`ObjectRef`]), and the document itself ([`Manifest`]).
 //! - [`hash`]: BLAKE3-256 over bytes and over labelled parts.
 //! - [`index`]: `index.json`, one entry a service.
+//! - [`difference`]: which fields of two objects differ, as both programs show it to people.
 //! - [`roles`]: what `syncd` must be allowed to do, by what an environment consists of.
 //!
 //! Pure: no file, no clock, no network. Invariant: the same values give the same bytes, and reading them back gives the same values.
 
+pub mod difference;
 pub mod hash;
 pub mod index;
 pub mod object;

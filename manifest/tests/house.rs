@@ -43,7 +43,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["plan"],
             &["execute"],
             &["cycle"],
-            &["daemon", "kahoy", "kube", "git", "notify", "progress", "webhook"],
+            &["daemon", "difference", "kahoy", "kube", "git", "notify", "progress", "webhook"],
             &["leader", "summary", "view"],
             &["logs", "metrics", "page"],
             &["http"],

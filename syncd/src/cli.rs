@@ -25,6 +25,7 @@ mod ahead;
 mod approve;
 mod arguments;
 mod bootstrap;
+mod diff;
 mod error;
 mod kahoy;
 mod once;
@@ -109,6 +110,9 @@ enum Command {
     /// Shows what the next cycle would do, and why, without doing it
     #[command(after_help = plan::HELP)]
     Plan(Box<plan::PlanOf>),
+    /// Shows what the cluster would have that it has not, object by object, field by field
+    #[command(after_help = diff::HELP)]
+    Diff(Box<diff::Diff>),
     /// Prints, or applies, what syncd is in a cluster: namespace, account, roles, Deployment, and what goes with it
     #[command(after_help = bootstrap::HELP)]
     Bootstrap(Bootstrap),
@@ -132,6 +136,7 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
         Command::Approve(arguments) => approve::run(&arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Plan(arguments) => plan::run(&arguments).await,
+        Command::Diff(arguments) => diff::run(&arguments).await,
         Command::Adopt(Adopt::Kahoy(arguments)) => kahoy::run(*arguments).await,
         Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }

@@ -286,3 +286,12 @@ pub trait Leases: Send + Sync + 'static {
     /// wrote it. [`ErrorClass::Gone`]: somebody deleted it.
     fn write_lease(&self, lease: Lease) -> impl Future<Output = Result<String, ClusterError>> + Send;
 }
+
+/// The part of the Kubernetes API that only people ask: what is, and what would be. No cycle does, and nothing of it writes.
+pub trait Inspect: Send + Sync + 'static {
+    /// Returns the whole object that an apply would make, forced as [`Cluster::apply`] is. A dry run, whatever [`Apply::dry_run`] says.
+    fn preview(&self, apply: Apply) -> impl Future<Output = Result<Value, ClusterError>> + Send;
+
+    /// Asks the API anew which kinds of objects it has, in namespaces or not, as far as they can be listed; and which groups do not answer.
+    fn kinds(&self) -> impl Future<Output = Result<(Vec<GroupKind>, Vec<String>), ClusterError>> + Send;
+}

@@ -35,7 +35,9 @@ use crate::report::{Resource, ServiceReport};
 use crate::state::{self, Held, Intent, Reading, Record, State, StateError, Stored};
 
 use board::Board;
+pub use objects::{apply_of, is_replaced};
 use watching::Watches;
+pub use yielding::left_to_others;
 
 /// What became of one service of a plan.
 #[derive(Debug, Clone, PartialEq)]

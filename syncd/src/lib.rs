@@ -42,6 +42,7 @@ pub mod yaml_file;
 pub mod bootstrap;
 pub mod cli;
 pub mod daemon;
+pub mod difference;
 pub mod git;
 pub mod http;
 pub mod kahoy;

@@ -109,6 +109,25 @@ impl Field<'_> {
         is_named
     }
 
+    /// Tells whether an object has it. An item of a list is known by its keys; one that the object leaves to the server's defaults counts as
+    /// equal.
+    pub fn is_in(&self, object: &Value) -> bool {
+        let is_item = |item: &Value, keys: &Value| {
+            let mut keys = keys.as_object().into_iter().flatten();
+            keys.all(|(key, value)| item.get(key).is_none_or(|found| found == value))
+        };
+        let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let found = self.0.iter().try_fold(object, |at, key| match key.split_once(':') {
+            Some(("f", name)) => at.get(name),
+            Some(("k", keys)) => at.as_array()?.iter().find(|item| is_item(item, &parsed(keys))),
+            Some(("v", value)) => at.as_array()?.iter().find(|item| **item == parsed(value)),
+            Some((_, place)) => at.get(place.parse::<usize>().ok()?),
+            // `.`: the thing itself.
+            None => Some(at),
+        });
+        found.is_some()
+    }
+
     /// Returns its name, if it is an entry of the mapping `parent` of the object.
     pub fn name_under(&self, parent: &str) -> Option<&str> {
         match self.0.as_slice() {
@@ -200,6 +219,20 @@ mod tests {
             (false, false, true, "syncd (status)"),
         ];
         assert_eq!(about, expected.map(|(ours, scale, status, name)| (ours, scale, status, name.to_owned())));
+    }
+
+    #[test]
+    fn an_object_has_a_field_or_not() {
+        let object = object();
+        let body =
+            json!({"metadata": {"labels": {"app.kubernetes.io/name": "a"}}, "spec": {"containers": [{"name": "app"}]}});
+        let ours = entries(&object).next().expect("one").fields();
+        assert_eq!(ours.iter().map(|field| field.is_in(&body)).collect::<Vec<_>>(), [true, true, false]);
+        let list = Field(vec!["f:finalizers", "v:\"x\""]);
+        assert!(list.is_in(&json!({"finalizers": ["y", "x"]})) && !list.is_in(&json!({"finalizers": ["y"]})));
+        let port = Field(vec!["f:ports", "k:{\"port\":80,\"protocol\":\"TCP\"}", "f:name"]);
+        assert!(port.is_in(&json!({"ports": [{"port": 80, "name": "http"}]})), "the protocol is a default");
+        assert!(!port.is_in(&json!({"ports": [{"port": 81, "name": "http"}]})));
     }
 
     #[test]

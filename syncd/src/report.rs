@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use manifest::difference::text::is_command;
 use manifest::index::DriftPolicy;
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,7 @@ pub const VERSION: &str = "v1";
 /// Returns text from outside (versions, commit subjects, logs, servers' words) as people are shown it: on one line, without control
 /// characters and without those that change the direction in which the rest is read.
 pub fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
 }
 
 /// One cycle, from its start to its end.

@@ -3,9 +3,10 @@
 //! Forges cut or refuse comments that are too long (GitHub at 65,536 characters), so this one is never longer than [`BYTES_MAX`]: folds
 //! that do not fit are left out and counted. Invariant: nothing that a manifest contains can end a fold or a code block.
 
-use super::text::{Paint, summary, write_service};
+use manifest::difference::text::Paint;
+
+use super::text::{summary, write_service};
 use super::{Action, Difference, Service, counted};
-use crate::diagnostic::Color;
 
 /// Longest text, in bytes.
 pub const BYTES_MAX: usize = 60_000;
@@ -66,7 +67,7 @@ fn table(services: &[(String, &Service)], out: &mut String) {
 
 fn fold(name: &str, service: &Service) -> String {
     let mut text = String::new();
-    write_service(service, &Paint { color: Color::Off }, &mut text);
+    write_service(service, &Paint { colored: false }, &mut text);
     let counts = counted(&service.counts());
     let counts = if counts.is_empty() { "settings".to_owned() } else { counts };
     let fence = fence(&text);

@@ -120,6 +120,14 @@ pub enum CliError {
         /// What it said instead.
         why: String,
     },
+    /// There is no such service.
+    #[error("environment `{environment}` has no service `{service}`")]
+    NoService {
+        /// The environment.
+        environment: String,
+        /// What was asked for.
+        service: String,
+    },
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] std::io::Error),
@@ -144,6 +152,7 @@ impl CliError {
             | CliError::RulesFile { .. }
             | CliError::Rules { .. }
             | CliError::Listen { .. }
+            | CliError::NoService { .. }
             | CliError::Report { .. } => Exit::Usage,
             CliError::Signals(_) => Exit::Internal,
         }
@@ -163,6 +172,7 @@ impl CliError {
             | CliError::Report { .. }
             | CliError::Status { .. }
             | CliError::NoStatus { .. }
+            | CliError::NoService { .. }
             | CliError::Signals(_) => Stage::Plan,
         }
     }

@@ -1,8 +1,8 @@
 //! What commands print: text for people, or the same as JSON or YAML for programs.
 //!
-//! Knows no command. Invariant: whoever closed our output wants no more of it, and that is no failure.
+//! Colours are for terminals, and not where `NO_COLOR` says so (<https://no-color.org>). Knows no command. Invariant: whoever closed our output wants no more of it, and that is no failure.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -28,4 +28,10 @@ pub(super) fn print(form: Output, text: &str, value: &impl Serialize) {
 /// Prints text.
 pub(super) fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Tells whether people look at our output in colours.
+pub(super) fn is_colored() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !refused
 }

@@ -17,8 +17,9 @@ use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
     Observed,
 };
+use crate::desired::Desired;
 use crate::live::{Presence, Resident, annotation, is_shell, observed, residents};
-use crate::plan::{PlannedApply, PlannedDelete, Reason};
+use crate::plan::{Plan, PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
 use crate::report::{Event, Waiting};
 
@@ -89,7 +90,9 @@ impl<C: Cluster> Run<'_, C> {
             },
             Ok(live) => Applied::Accepted(live),
             Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
-            Err(error) if self.is_replaced(service, planned, &error) => self.replace(service, planned, deadline).await,
+            Err(error) if is_replaced(self.desired, service, planned, &error) => {
+                self.replace(service, planned, deadline).await
+            }
             Err(error) => Applied::Failed(error),
         }
     }
@@ -107,20 +110,6 @@ impl<C: Cluster> Run<'_, C> {
                 reply => return reply,
             }
         }
-    }
-
-    /// Tells whether an object whose change was refused is deleted and created anew: a Job or a Pod, whose template cannot change, unless
-    /// its annotation [`ANNOTATION_REPLACE`] says `disabled`; another one only if it says `enabled`. Never one that is [`KEPT`], and never one
-    /// that is refused for another reason than a field that cannot change.
-    fn is_replaced(&self, service: &str, planned: &PlannedApply, error: &ClusterError) -> bool {
-        let kind = GroupKind::of(&planned.id);
-        let kind = (kind.group.as_str(), kind.kind.as_str());
-        let is_one_run = matches!(kind, ("batch", "Job") | ("", "Pod"));
-        let object = self.desired.object(service, &planned.id);
-        let said = object.and_then(|object| annotation(&object.manifest.value, ANNOTATION_REPLACE));
-        let wanted =
-            if is_one_run { said != Some("disabled") } else { said == Some("enabled") && !KEPT.contains(&kind) };
-        wanted && error.class == ErrorClass::Immutable && planned.uid.is_some()
     }
 
     /// Deletes an object that cannot be changed, after the server has agreed to its successor under another name.
@@ -162,10 +151,7 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     fn apply_of(&self, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
-        let object = self.desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
-        let object = object.expect("a verified plan applies only content that was read");
-        let body = body(&object.manifest, object.hash, &self.plan.environment, service);
-        Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false }
+        apply_of(self.plan, self.desired, service, planned, uid)
     }
 
     /// Tells whether an apply changed nothing, as far as is known.
@@ -286,6 +272,27 @@ impl<C: Cluster> Run<'_, C> {
             }
         })
     }
+}
+
+/// Returns the apply of an object of a plan: what is sent, but for what is left to others ([`super::left_to_others`]).
+pub fn apply_of(plan: &Plan, desired: &Desired, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
+    let object = desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
+    let object = object.expect("a verified plan applies only content that was read");
+    let body = body(&object.manifest, object.hash, &plan.environment, service);
+    Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false }
+}
+
+/// Tells whether an object whose change was refused is deleted and created anew: a Job or a Pod, whose template cannot change, unless
+/// its annotation [`ANNOTATION_REPLACE`] says `disabled`; another one only if it says `enabled`. Never one that is [`KEPT`], and never one
+/// that is refused for another reason than a field that cannot change.
+pub fn is_replaced(desired: &Desired, service: &str, planned: &PlannedApply, error: &ClusterError) -> bool {
+    let kind = GroupKind::of(&planned.id);
+    let kind = (kind.group.as_str(), kind.kind.as_str());
+    let is_one_run = matches!(kind, ("batch", "Job") | ("", "Pod"));
+    let object = desired.object(service, &planned.id);
+    let said = object.and_then(|object| annotation(&object.manifest.value, ANNOTATION_REPLACE));
+    let wanted = if is_one_run { said != Some("disabled") } else { said == Some("enabled") && !KEPT.contains(&kind) };
+    wanted && error.class == ErrorClass::Immutable && planned.uid.is_some()
 }
 
 /// Returns a manifest as it is sent: with owner labels and its hash.

@@ -121,6 +121,19 @@ impl Snapshot {
         Ok(found.into_iter().collect())
     }
 
+    /// Returns the kinds whose objects can be listed, and the groups that do not answer.
+    pub fn all(&self) -> (Vec<GroupKind>, Vec<String>) {
+        let (mut found, mut unanswered) = (BTreeSet::new(), Vec::new());
+        for (group, versions) in &self.groups {
+            if versions.iter().any(|version| version.stale) {
+                unanswered.push(group.clone());
+            }
+            let served = versions.iter().flat_map(|version| version.kinds.values()).filter(|served| served.listable);
+            found.extend(served.map(|served| GroupKind { group: group.clone(), kind: served.kind.clone() }));
+        }
+        (found.into_iter().collect(), unanswered)
+    }
+
     fn find(&self, kind: &GroupKind, wanted: impl Fn(&str) -> bool) -> Lookup {
         let versions = self.groups.get(&kind.group).map_or(&[][..], Vec::as_slice);
         let mut offered = Vec::new();

@@ -40,8 +40,8 @@ use self::lease::LeaseStore;
 use self::state::StateStore;
 use self::watch::{Told, Which};
 use crate::cluster::{
-    ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT,
-    LABEL_SERVICE, Lease, Leases, LogTail, Observed, Page, StateObject, WatchEvent,
+    ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, Inspect,
+    LABEL_ENVIRONMENT, LABEL_SERVICE, Lease, Leases, LogTail, Observed, Page, StateObject, WatchEvent,
 };
 use crate::election::Fence;
 
@@ -113,6 +113,27 @@ impl KubeCluster {
             return Ok(found);
         }
         Ok(find(&*self.catalogue.fresh(&self.caller).await?))
+    }
+
+    async fn send_apply(&self, apply: Apply, subject: &Subject<'_>) -> Result<Reply, ClusterError> {
+        let kind = subject.kind;
+        let version = apply.api_version.rsplit_once('/').map_or(apply.api_version.as_str(), |(_, version)| version);
+        let served = self.served(kind, Some(version)).await?;
+        let path = collection(&apply.id, &served)?;
+        let mut body = apply.body;
+        if let Some(uid) = apply.uid {
+            body["metadata"]["uid"] = Value::String(uid);
+        }
+        let mut parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
+        parameters.dry_run = apply.dry_run;
+        let request = built(Request::new(path).patch(&segment(&apply.id.name), &parameters, &Patch::Apply(&body)))?;
+        let reply = self.checked(self.caller.call("apply", request, subject).await).await?;
+        if !(kind.group.is_empty() && kind.kind == "Secret") {
+            for warning in &reply.warnings {
+                tracing::warn!(object = %apply.id, warning, "the API server warned");
+            }
+        }
+        Ok(reply)
     }
 
     /// Passes an answer on. A path that is not served any more makes the next look at discovery a fresh one.
@@ -188,23 +209,8 @@ impl KubeCluster {
 impl Cluster for KubeCluster {
     async fn apply(&self, apply: Apply) -> Result<Observed, ClusterError> {
         let kind = GroupKind::of(&apply.id);
-        let version = apply.api_version.rsplit_once('/').map_or(apply.api_version.as_str(), |(_, version)| version);
-        let served = self.served(&kind, Some(version)).await?;
-        let path = collection(&apply.id, &served)?;
         let subject = Subject { kind: &kind, writes: !apply.dry_run };
-        let mut body = apply.body;
-        if let Some(uid) = apply.uid {
-            body["metadata"]["uid"] = Value::String(uid);
-        }
-        let mut parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
-        parameters.dry_run = apply.dry_run;
-        let request = built(Request::new(path).patch(&segment(&apply.id.name), &parameters, &Patch::Apply(&body)))?;
-        let reply = self.checked(self.caller.call("apply", request, &subject).await).await?;
-        if !(kind.group.is_empty() && kind.kind == "Secret") {
-            for warning in &reply.warnings {
-                tracing::warn!(object = %apply.id, warning, "the API server warned");
-            }
-        }
+        let reply = self.send_apply(apply, &subject).await?;
         Ok(read::<Item>(&reply, &subject)?.metadata.observed())
     }
 
@@ -372,6 +378,19 @@ impl Cluster for KubeCluster {
 
     async fn delete_state(&self, name: &str, resource_version: &str) -> Result<(), ClusterError> {
         self.state.delete(name, resource_version).await
+    }
+}
+
+impl Inspect for KubeCluster {
+    async fn preview(&self, mut apply: Apply) -> Result<Value, ClusterError> {
+        apply.dry_run = true;
+        let kind = GroupKind::of(&apply.id);
+        let subject = Subject { kind: &kind, writes: false };
+        read(&self.send_apply(apply, &subject).await?, &subject)
+    }
+
+    async fn kinds(&self) -> Result<(Vec<GroupKind>, Vec<String>), ClusterError> {
+        Ok(self.catalogue.fresh(&self.caller).await?.all())
     }
 }
 

@@ -6,6 +6,7 @@
 
 #[path = "../command_world/mod.rs"]
 mod command_world;
+mod diff;
 #[path = "../git_repository/mod.rs"]
 mod git_repository;
 mod plan;
@@ -52,4 +53,12 @@ fn stable(world: &World, text: &str, names: &[&str]) -> String {
 
 fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"key": value}})
+}
+
+/// Writes as somebody else does.
+fn patch(world: &World, (group, kind, name): (&str, &str, &str), manager: &str, body: Value) {
+    let path = world.sandbox.path(group, kind, "shop", name).unwrap();
+    let request = sandbox::api::Request::merge_patch(&path, body).query("fieldManager", manager);
+    let response = world.sandbox.handle(&request);
+    assert!(response.is_success(), "{response:?}");
 }

@@ -1,4 +1,4 @@
-//! Which fields of two objects differ.
+//! Which fields of two objects differ: what both programs show to people.
 //!
 //! Mappings are compared key by key. Lists of mappings that name their items (`name`, `mountPath`, ...) are compared by name, as
 //! Kubernetes merges them, so that one more container in front does not show all the others as changed; other lists by what was
@@ -6,13 +6,18 @@
 
 use std::collections::BTreeSet;
 
-use manifest::index::Entry;
-use manifest::yaml;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-use super::{MASK_AFTER, MASK_BEFORE};
+use crate::yaml;
+
+pub mod text;
+
+/// What stands for a secret value that was.
+pub const MASK_BEFORE: &str = "*** (before)";
+/// What stands for a secret value that is to be.
+pub const MASK_AFTER: &str = "*** (after)";
 
 /// Keys that name an item of a list, the likeliest first. An item of the API's own lists has one of them.
 const NAMES: [&str; 10] =
@@ -38,8 +43,9 @@ pub struct FieldChange {
 }
 
 impl FieldChange {
-    /// Replaces what is secret in a field of a Secret.
-    pub(super) fn mask(&mut self) {
+    /// Replaces what is secret in a field of a Secret by [`MASK_BEFORE`] and [`MASK_AFTER`]: that it changed, and nothing of what it was or is,
+    /// not even a hash, which could be guessed against.
+    pub fn mask(&mut self) {
         let is_value = self.steps.first().is_some_and(|first| SECRET_FIELDS.contains(&first.as_str()));
         let sides = [(&mut self.before, MASK_BEFORE), (&mut self.after, MASK_AFTER)];
         for (side, mask) in sides {
@@ -74,21 +80,10 @@ fn mask_annotation(value: &mut Value, mask: &str) {
 }
 
 /// Returns every field that differs, in the order in which manifests are written.
-pub(super) fn between(before: &Value, after: &Value) -> Vec<FieldChange> {
+pub fn between(before: &Value, after: &Value) -> Vec<FieldChange> {
     let mut walk = Walk { found: Vec::new(), path: String::new(), steps: Vec::new() };
     walk.compare(before, after);
     walk.found
-}
-
-/// Returns what differs in the entries of two indexes, but for hashes and counts, which say only that something does.
-pub(super) fn of_entries(before: Option<&Entry>, after: Option<&Entry>) -> Vec<FieldChange> {
-    let settings = |entry: Option<&Entry>| {
-        entry.map_or(
-            Value::Object(Map::new()),
-            |entry| serde_json::json!({ "chart": entry.chart, "sync": entry.sync, "version": entry.version }),
-        )
-    };
-    between(&settings(before), &settings(after))
 }
 
 struct Walk {
