@@ -5,6 +5,7 @@
 //! not known here. Invariant: a [`Manifest`] always has an API version, a kind and a valid name; its `id` agrees with its `value`.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +40,33 @@ impl fmt::Display for ObjectRef {
             write!(f, "{}/", self.namespace)?;
         }
         f.write_str(&self.name)
+    }
+}
+
+impl FromStr for ObjectRef {
+    type Err = ManifestError;
+
+    /// Reads what [`ObjectRef`] is shown as: `Kind.group namespace/name`, both parts of which may be shorter.
+    fn from_str(text: &str) -> Result<Self, ManifestError> {
+        let fail = |message: String| Err(ManifestError { message, pointer: String::new() });
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        let [kind, name] = parts[..] else {
+            let example = "such as `Deployment.apps shop/web` or `Namespace shop`";
+            return fail(format!("expected `Kind.group namespace/name`, {example}"));
+        };
+        let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+        if !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
+            return fail(format!("`{kind}` is not a kind: a kind begins with a capital letter"));
+        }
+        if !namespace.is_empty() && !is_dns_label(namespace) {
+            return fail(format!("`{namespace}` is not a valid namespace: {DNS_LABEL_RULE}"));
+        }
+        if name.is_empty() || !is_object_name(name) {
+            return fail(format!("`{name}` is not a valid object name"));
+        }
+        let [group, kind, namespace, name] = [group, kind, namespace, name].map(str::to_owned);
+        Ok(ObjectRef { group, kind, namespace, name })
     }
 }
 

@@ -44,7 +44,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["execute"],
             &["cycle"],
             &["daemon", "difference", "kahoy", "kube", "git", "notify", "progress", "webhook"],
-            &["leader", "summary", "view"],
+            &["explain", "leader", "summary", "uninstall", "view"],
             &["logs", "metrics", "page"],
             &["http"],
             &["cli"],

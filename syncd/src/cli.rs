@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use ulid::Ulid;
@@ -25,15 +25,21 @@ mod ahead;
 mod approve;
 mod arguments;
 mod bootstrap;
+mod completions;
 mod diff;
 mod error;
+mod explain;
+mod history;
 mod kahoy;
+mod man;
 mod once;
+mod orphans;
 mod output;
 mod plan;
 mod run;
 mod source;
 mod status;
+mod uninstall;
 
 use arguments::Common;
 use bootstrap::Bootstrap;
@@ -113,6 +119,22 @@ enum Command {
     /// Shows what the cluster would have that it has not, object by object, field by field
     #[command(after_help = diff::HELP)]
     Diff(Box<diff::Diff>),
+    /// Says of one object whose it is, where it comes from, what differs, and what happens next
+    #[command(after_help = explain::HELP)]
+    Explain(Box<explain::Explain>),
+    /// Shows the cycles of a running syncd that did something: when, at which revision, how they ended
+    #[command(after_help = history::HELP)]
+    History(history::History),
+    /// Lists what carries syncd's labels and is in no record, and what is recorded and wanted by nobody
+    #[command(after_help = orphans::HELP)]
+    Orphans(orphans::OrphansOf),
+    /// Ends the care of an environment: forgets what is recorded, with or without deleting it
+    #[command(after_help = uninstall::HELP)]
+    Uninstall(uninstall::Uninstall),
+    /// Writes what a shell has to know to complete command lines
+    Completions(completions::Completions),
+    /// Writes the manual: one page a command
+    Man(man::Man),
     /// Prints, or applies, what syncd is in a cluster: namespace, account, roles, Deployment, and what goes with it
     #[command(after_help = bootstrap::HELP)]
     Bootstrap(Bootstrap),
@@ -123,6 +145,11 @@ enum Adopt {
     /// Tells which objects Kahoy recorded and no service wants; deletes them if their plan is named
     #[command(after_help = kahoy::HELP)]
     Kahoy(Box<kahoy::Kahoy>),
+}
+
+/// Returns the whole command line, as the help, the manual and the completions have it.
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Does what the arguments say.
@@ -137,6 +164,12 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Plan(arguments) => plan::run(&arguments).await,
         Command::Diff(arguments) => diff::run(&arguments).await,
+        Command::Explain(arguments) => explain::run(&arguments).await,
+        Command::History(arguments) => history::run(&arguments).await,
+        Command::Orphans(arguments) => orphans::run(&arguments).await,
+        Command::Uninstall(arguments) => uninstall::run(&arguments).await,
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Adopt(Adopt::Kahoy(arguments)) => kahoy::run(*arguments).await,
         Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }
@@ -223,8 +256,6 @@ impl<A: Observer, B: Observer> Observer for Both<A, B> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

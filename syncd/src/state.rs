@@ -22,7 +22,8 @@ pub const RESULTS_MAX: usize = 10;
 const KEY_RECORD: &str = "record.json";
 const KEY_ROOT: &str = "root.json";
 const KEY_PART: &str = "part.json";
-const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Label of every ConfigMap of the state.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// What is known of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -50,12 +50,19 @@ fn table(out: &mut String, report: &Report) {
         [printable(name), version, service.state.as_str().to_owned(), applied, deleted, unchanged, failed, kept]
     });
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(rows).collect();
+    out.push_str(&aligned(&rows));
+}
+
+/// Returns rows as a table in which columns stand under each other.
+pub fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..8).map(width).collect();
-    for row in &rows {
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let mut out = String::new();
+    for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        line(out, format_args!("{}", cells.join("  ").trim_end()));
+        line(&mut out, format_args!("{}", cells.join("  ").trim_end()));
     }
+    out
 }
 
 /// Returns what was done, service by service in the order of the plan. What needed nothing is left out.

@@ -12,6 +12,7 @@ use super::{CliError, Exit, SystemClock};
 use crate::config::{History, Settings};
 use crate::context::Context;
 use crate::cycle::{Foresight, Mode, foresee};
+use crate::git::GitRepo;
 use crate::kube::KubeCluster;
 use crate::repo::Revision;
 use crate::report::{CycleError, Stage, printable};
@@ -30,6 +31,7 @@ pub(super) struct Ahead {
 
 /// What a command looked at, and what it saw.
 pub(super) struct Seen {
+    pub(super) repo: GitRepo,
     pub(super) cluster: KubeCluster,
     pub(super) settings: Settings,
     pub(super) foresight: Foresight,
@@ -52,7 +54,7 @@ impl Ahead {
         let (_superseded, never) = watch::channel(false);
         let context = Context { clock: &SystemClock, observer: &(), superseded: never };
         let foresight = foresee(&repo, &cluster, &settings, mode, self.revision.as_ref(), &context).await;
-        Ok(Seen { cluster, settings, foresight })
+        Ok(Seen { repo, cluster, settings, foresight })
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use manifest::ObjectRef;
 use manifest::index::DriftPolicy;
+use manifest::object::{Scope, scope};
 
 use super::source::SourceArguments;
 use super::{CliError, rules};
@@ -189,6 +191,36 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(number) => Ok(number),
     }
 }
+
+/// Reads an object as everybody writes it; what Kubernetes' own kinds cannot be is refused.
+pub(super) fn object(text: &str) -> Result<ObjectRef, String> {
+    let id: ObjectRef = text.parse().map_err(|error: manifest::object::ManifestError| error.message)?;
+    let kind = text.split_once(' ').map_or(text, |(kind, _)| kind);
+    match (scope(&id.group, &id.kind), id.namespace.is_empty()) {
+        (Some(Scope::Namespaced), true) => Err(format!("a {kind} is in a namespace: `{kind} NAMESPACE/{}`", id.name)),
+        (Some(Scope::Cluster), false) => Err(format!("a {kind} is in no namespace: `{kind} {}`", id.name)),
+        _ => match GROUPS.iter().find(|(kind, _)| id.group.is_empty() && *kind == id.kind) {
+            Some((kind, group)) => Err(format!("a {kind} has a group: `{kind}.{group} {}/{}`", id.namespace, id.name)),
+            None => Ok(id),
+        },
+    }
+}
+
+/// Kinds whose group is easily forgotten.
+const GROUPS: [(&str, &str); 12] = [
+    ("CronJob", "batch"),
+    ("DaemonSet", "apps"),
+    ("Deployment", "apps"),
+    ("HorizontalPodAutoscaler", "autoscaling"),
+    ("Ingress", "networking.k8s.io"),
+    ("Job", "batch"),
+    ("NetworkPolicy", "networking.k8s.io"),
+    ("PodDisruptionBudget", "policy"),
+    ("ReplicaSet", "apps"),
+    ("Role", "rbac.authorization.k8s.io"),
+    ("RoleBinding", "rbac.authorization.k8s.io"),
+    ("StatefulSet", "apps"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -128,6 +128,34 @@ pub enum CliError {
         /// What was asked for.
         service: String,
     },
+    /// A folder cannot be written to.
+    #[error("cannot write to {path:?}")]
+    Written {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The object cannot be one.
+    #[error("{0}")]
+    Object(String),
+    /// Nobody said yes.
+    #[error("nothing was done: pass --yes, or type the environment's name on a terminal")]
+    Unconfirmed,
+    /// A running syncd acts for the environment that is to be left.
+    #[error(
+        "`{holder}` acts for environment `{environment}`; scale it down first: kubectl --namespace syncd scale deployment/syncd --replicas 0"
+    )]
+    Acts {
+        /// The environment.
+        environment: String,
+        /// Its leader.
+        holder: String,
+    },
+    /// A plan was refused by its second opinion.
+    #[error("the plan is not carried out: {0}")]
+    Fault(String),
     /// Signals cannot be received.
     #[error("cannot receive signals")]
     Signals(#[source] std::io::Error),
@@ -142,7 +170,7 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             CliError::Source(SourceError::Cache(_)) | CliError::Unreadable(_) => Exit::Source,
-            CliError::Led { .. } | CliError::State(_) => Exit::Cluster,
+            CliError::Led { .. } | CliError::Acts { .. } | CliError::State(_) => Exit::Cluster,
             CliError::Status { .. } | CliError::NoStatus { .. } | CliError::NotHeld { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
@@ -153,8 +181,11 @@ impl CliError {
             | CliError::Rules { .. }
             | CliError::Listen { .. }
             | CliError::NoService { .. }
+            | CliError::Object(_)
+            | CliError::Unconfirmed
+            | CliError::Written { .. }
             | CliError::Report { .. } => Exit::Usage,
-            CliError::Signals(_) => Exit::Internal,
+            CliError::Signals(_) | CliError::Fault(_) => Exit::Internal,
         }
     }
 
@@ -163,7 +194,9 @@ impl CliError {
         match self {
             CliError::Source(_) | CliError::Unreadable(_) | CliError::OutOfReach { .. } => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
-            CliError::Led { .. } | CliError::State(_) | CliError::NotHeld { .. } => Stage::State,
+            CliError::Led { .. } | CliError::Acts { .. } | CliError::State(_) | CliError::NotHeld { .. } => {
+                Stage::State
+            }
             CliError::NotifyFile { .. }
             | CliError::Notify { .. }
             | CliError::RulesFile { .. }
@@ -173,6 +206,10 @@ impl CliError {
             | CliError::Status { .. }
             | CliError::NoStatus { .. }
             | CliError::NoService { .. }
+            | CliError::Object(_)
+            | CliError::Unconfirmed
+            | CliError::Written { .. }
+            | CliError::Fault(_)
             | CliError::Signals(_) => Stage::Plan,
         }
     }

@@ -91,3 +91,43 @@ async fn what_the_server_would_refuse_is_said_before() {
     let (code, text) = run(world.between("diff"), &[]).await;
     assert_eq!(code, 4, "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_with_the_same_plan_what_is_replaced_and_what_is_taken_over() {
+    let mut world = World::new().await;
+    let job = |image: &str| {
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}});
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "migrate", "namespace": "shop"}, "spec": {"template": template}})
+    };
+    world.commit(&[("app1", job("web:1"))], |_| {});
+    assert_eq!(world.once(&[]).await.0, 0);
+    let mut theirs = config_map("taken", "old");
+    theirs["data"]["extra"] = json!("gone");
+    theirs["metadata"]["annotations"] =
+        json!({"meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop"});
+    let path = world.sandbox.path("", "ConfigMap", "shop", "any").unwrap();
+    let request = sandbox::api::Request::create(path.rsplit_once('/').unwrap().0, theirs);
+    assert!(world.sandbox.handle(&request.query("fieldManager", "helm")).is_success());
+    let mut ours = config_map("taken", "new");
+    ours["metadata"]["annotations"] = json!({"syncd/adopt": "helm"});
+    let names = json!({"kind": "Cart", "plural": "carts", "singular": "cart", "listKind": "CartList"});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "carts.shop.example"},
+        "spec": {"group": "shop.example", "scope": "Namespaced", "names": names,
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}});
+    let cart =
+        json!({"apiVersion": "shop.example/v1", "kind": "Cart", "metadata": {"name": "first", "namespace": "shop"}});
+    let services = [("app1", vec![job("web:2")]), ("app2", vec![ours]), ("app3", vec![definition, cart])];
+    world.commit_services(services.into(), |_| {});
+    forget(&world);
+    let (code, text) = run(world.between("diff"), &[]).await;
+    assert_eq!(code, 7, "{text}");
+    only_looked(&world);
+    let job = world.sandbox.object("batch", "Job", "shop", "migrate").unwrap();
+    insta::assert_snapshot!("kinds", text.replace(job["metadata"]["uid"].as_str().unwrap(), "[uid]"));
+    assert_eq!(world.once(&[]).await.0, 0);
+    assert_eq!(world.sandbox.object("", "ConfigMap", "shop", "taken").unwrap()["data"], json!({"key": "new"}));
+    let (code, text) = run(world.between("diff"), &[]).await;
+    assert_eq!(code, 0, "{text}");
+    world.stop().await;
+}

@@ -7,9 +7,16 @@
 #[path = "../command_world/mod.rs"]
 mod command_world;
 mod diff;
+mod docs;
+mod explain;
 #[path = "../git_repository/mod.rs"]
 mod git_repository;
+mod orphans;
 mod plan;
+#[path = "../running_daemon/mod.rs"]
+#[expect(dead_code, reason = "a daemon is only asked here, and stopped")]
+mod running_daemon;
+mod uninstall;
 
 use std::process::Output;
 
@@ -42,13 +49,17 @@ fn only_looked(world: &World) -> usize {
     requests.len()
 }
 
-/// Returns a text in which the uids of ConfigMaps have their names.
+/// Returns a text in which the uids of ConfigMaps have their names, and a plan none: it is a hash over them, too.
 fn stable(world: &World, text: &str, names: &[&str]) -> String {
     let named = |text: String, name: &&str| {
         let object = world.sandbox.object("", "ConfigMap", "shop", name).unwrap();
         text.replace(object["metadata"]["uid"].as_str().unwrap(), &format!("[uid of {name}]"))
     };
-    names.iter().fold(text.to_owned(), named)
+    let text = names.iter().fold(text.to_owned(), named);
+    match text.strip_prefix("plan ").and_then(|rest| rest.split_once(' ')) {
+        Some((_, rest)) => format!("plan [id] {rest}"),
+        None => text,
+    }
 }
 
 fn config_map(name: &str, value: &str) -> Value {
@@ -61,4 +72,23 @@ fn patch(world: &World, (group, kind, name): (&str, &str, &str), manager: &str, 
     let request = sandbox::api::Request::merge_patch(&path, body).query("fieldManager", manager);
     let response = world.sandbox.handle(&request);
     assert!(response.is_success(), "{response:?}");
+}
+
+/// Creates an object in the namespace `shop` as somebody else does.
+fn create(world: &World, object: Value) {
+    let path = world.sandbox.path("", "ConfigMap", "shop", "any").unwrap();
+    let response = world.sandbox.handle(&sandbox::api::Request::create(path.rsplit_once('/').unwrap().0, object));
+    assert!(response.is_success(), "{response:?}");
+}
+
+/// Denies a verb, as authorization does.
+fn forbid(verb: &str, resource: &str) -> sandbox::faults::Rule {
+    sandbox::faults::Rule {
+        verbs: vec![verb.to_owned()],
+        resources: vec![resource.to_owned()],
+        namespace: String::new(),
+        name: String::new(),
+        answer: sandbox::faults::Answer::Forbidden { user: "somebody".to_owned() },
+        times: None,
+    }
 }
