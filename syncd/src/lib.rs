@@ -10,6 +10,7 @@
 //! - [`drift`]: whether somebody changed what is ours; [`ownership`]: who owns which field.
 //! - [`report`], [`config`], [`context`]: what was done, what can be set, what surrounds a cycle.
 //!   [`redact`]: what must not be read there.
+//! - [`difference`], [`explain`], [`uninstall`]: what people ask, and how the care of an environment ends.
 //! - [`cluster`], [`repo`]: the seams, as traits.
 
 pub mod cycle;

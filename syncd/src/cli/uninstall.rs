@@ -23,7 +23,7 @@ use crate::report::printable;
 use crate::state::{self, Reading, State, root_name};
 use crate::uninstall::{Removal, delete, forget, has_ended, look, unfinished};
 
-pub(super) const HELP: &str = "Scale the daemon down first: kubectl --namespace syncd scale deployment/syncd --replicas 0. Both forms refuse while one acts.
+pub(super) const HELP: &str = "Scale the daemon down first: kubectl --namespace syncd scale deployment/syncd --replicas 0. Both forms refuse while one acts; one that takes no part in the election is not seen.
 
 --keep removes what syncd knows: records, root, approvals, suspensions, Lease. All objects stay as they are, with the labels syncd/environment \
 and syncd/service and the annotation syncd/hash, by which a later installation takes them in again. --delete first deletes what is recorded, as a \

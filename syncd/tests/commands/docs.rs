@@ -12,9 +12,10 @@ const WHOLE: [&str; 2] = ["run", "bootstrap"];
 
 fn without_what_many_have(path: &str, command: clap::Command) -> clap::Command {
     let ids: Vec<_> = command.get_arguments().filter(|one| is_shared(one)).map(|one| one.get_id().clone()).collect();
-    let command = command.mut_args(|argument| match argument.get_id() == "help" {
-        true => argument.hide(true),
-        false => argument,
+    // What is set where the test runs is not on the page.
+    let command = command.mut_args(|argument| {
+        let hidden = argument.is_hide_set() || argument.get_id() == "help";
+        argument.hide(hidden).hide_env_values(true)
     });
     match WHOLE.contains(&path) {
         true => command,
