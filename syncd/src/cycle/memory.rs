@@ -131,7 +131,9 @@ impl Memory {
     /// Returns the parts that no record names and none is going to.
     pub(super) fn dead_parts(&mut self) -> Vec<String> {
         let now = Instant::now();
-        self.strays.extract_if(.., |_, until| *until <= now).map(|(name, _)| name).collect()
+        let (dead, kept) = std::mem::take(&mut self.strays).into_iter().partition(|(_, until)| *until <= now);
+        self.strays = kept;
+        BTreeMap::into_keys(dead).collect()
     }
 
     /// Notes that a part could not be removed.
