@@ -1,0 +1,51 @@
+//! What `syncd run` holds: while everything is new, while nothing happens, and after many cycles.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::Size;
+use crate::fleet::Fleet;
+use crate::plane::Plane;
+use crate::process::Syncd;
+use crate::table::{head, row};
+
+pub async fn measure(size: Size, cycles: u64) {
+    let plane = Plane::open().await;
+    println!("\nmemory: {} services, {} objects, {}", size.services, 4 * size.services, plane.name());
+    let fleet = Fleet::new(size.services, size.replicas, "memory");
+    let repository = fleet.commit();
+    plane.prepare(&fleet).await;
+    head("resident memory in MiB", &["when", "now", "most so far"]);
+    let told = |when: &str, syncd: &Syncd| {
+        let usage = syncd.usage();
+        row(&[when.to_owned(), format!("{:.0}", usage.resident), format!("{:.0}", usage.peak)]);
+    };
+    let syncd = Syncd::run(&repository, &plane.kubeconfig, "2s", &[]).await;
+    told("the first sync has ended", &syncd);
+    sleep(Duration::from_secs(15)).await;
+    told("nothing happens", &syncd);
+    drop(syncd);
+    // The same once more, with everything there: the state is read, metadata is listed and watched.
+    let poll = if cycles > 0 { "10ms" } else { "2s" };
+    let syncd = Syncd::run(&repository, &plane.kubeconfig, poll, &[]).await;
+    told("started over, all is in sync", &syncd);
+    sleep(Duration::from_secs(15)).await;
+    told("nothing happens", &syncd);
+    for step in 1..=10 {
+        let until = cycles * step / 10;
+        if until == 0 {
+            break;
+        }
+        loop {
+            #[expect(clippy::cast_precision_loss, reason = "a count")]
+            if syncd.metric("syncd_cycles_total").await >= until as f64 {
+                break;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        told(&format!("after {until} cycles"), &syncd);
+    }
+    drop(syncd);
+    plane.clean(&fleet).await;
+}

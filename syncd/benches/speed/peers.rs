@@ -1,0 +1,112 @@
+//! The same fleet by other tools, each with its own defaults and without waiting, from an empty cluster; those that are there.
+//!
+//! `kubectl` is the one on PATH, `helm` the one that `HELM` names. None of them removes what is no longer wanted unless it is told to, and none records
+//! before it creates: what they leave out is cheaper than what `syncd` does.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use manifest::yaml;
+
+use crate::Size;
+use crate::fleet::{Fleet, name};
+use crate::plane::Plane;
+use crate::process::to_its_end;
+use crate::table::{head, median, row};
+
+/// One way to apply a folder.
+struct Tool {
+    name: &'static str,
+    program: String,
+    /// `{}`: the folder.
+    arguments: &'static [&'static str],
+    /// The same again, where that is another command.
+    again: &'static [&'static str],
+}
+
+fn tools() -> Vec<Tool> {
+    let server_side: &[&str] = &["apply", "--server-side", "--force-conflicts", "--recursive", "--filename", "{}"];
+    let client_side: &[&str] = &["apply", "--recursive", "--filename", "{}"];
+    let mut tools = vec![
+        Tool {
+            name: "kubectl apply --server-side",
+            program: "kubectl".to_owned(),
+            arguments: server_side,
+            again: server_side,
+        },
+        Tool { name: "kubectl apply", program: "kubectl".to_owned(), arguments: client_side, again: client_side },
+    ];
+    if let Ok(program) = std::env::var("HELM") {
+        let arguments: &[&str] = &["install", "fleet", "{}", "--namespace", "syncd"];
+        let again: &[&str] = &["upgrade", "fleet", "{}", "--namespace", "syncd"];
+        tools.push(Tool { name: "helm", program, arguments, again });
+    }
+    tools
+}
+
+pub async fn measure(size: Size) {
+    let plane = Plane::open().await;
+    println!("\npeers: {} services, {}, {} rounds", size.services, plane.name(), size.rounds);
+    head(
+        "first sync and one without a change, medians",
+        &["who", "objects/s", "s", "CPU s", "peak MiB", "again, s", "again, CPU s"],
+    );
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let objects = (4 * size.services) as f64;
+    for tool in tools() {
+        let mut runs = Vec::new();
+        for round in 0..size.rounds {
+            let fleet = Fleet::new(size.services, size.replicas, &format!("peer{round}"));
+            plane.prepare(&fleet).await;
+            let folder = tempfile::tempdir().unwrap();
+            write(&fleet, folder.path());
+            let first = run(&plane, &tool, tool.arguments, folder.path()).await;
+            let again = run(&plane, &tool, tool.again, folder.path()).await;
+            runs.extend(first.zip(again));
+            let release = "/api/v1/namespaces/syncd/secrets?labelSelector=owner%3Dhelm";
+            plane.send("DELETE", release, "application/json", Vec::new()).await;
+            plane.clean(&fleet).await;
+        }
+        if runs.is_empty() {
+            row(&[tool.name, "did not run", "", "", "", "", ""]);
+            continue;
+        }
+        let of = |get: fn(&(Run, Run)) -> f64| median(runs.iter().map(get));
+        row(&[
+            tool.name.to_owned(),
+            format!("{:.0}", objects / of(|(first, _)| first.wall)),
+            format!("{:.2}", of(|(first, _)| first.wall)),
+            format!("{:.2}", of(|(first, _)| first.cpu)),
+            format!("{:.0}", of(|(first, _)| first.peak)),
+            format!("{:.2}", of(|(_, again)| again.wall)),
+            format!("{:.2}", of(|(_, again)| again.cpu)),
+        ]);
+    }
+}
+
+struct Run {
+    wall: f64,
+    cpu: f64,
+    peak: f64,
+}
+
+/// Writes the objects as files, and what makes a chart of them.
+fn write(fleet: &Fleet, folder: &Path) {
+    std::fs::create_dir(folder.join("templates")).unwrap();
+    std::fs::write(folder.join("Chart.yaml"), "apiVersion: v2\nname: fleet\nversion: 1.0.0\n").unwrap();
+    for number in 0..fleet.services() {
+        let path = folder.join(format!("templates/{}.yaml", name(number)));
+        std::fs::write(path, yaml::write_documents(&fleet.objects(number))).unwrap();
+    }
+}
+
+async fn run(plane: &Plane, tool: &Tool, arguments: &[&str], folder: &Path) -> Option<Run> {
+    let folder = if tool.name == "helm" { folder.to_owned() } else { folder.join("templates") };
+    let folder = folder.display().to_string();
+    let mut command = Command::new(&tool.program);
+    command.args(arguments.iter().map(|argument| argument.replace("{}", &folder)));
+    command.env("KUBECONFIG", &plane.kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let (wall, usage, status) = to_its_end(&mut child).await;
+    status.success().then_some(Run { wall, cpu: usage.cpu, peak: usage.peak })
+}
