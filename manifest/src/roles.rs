@@ -93,7 +93,7 @@ impl Reason {
                  without this right it is kept"
             }
             Reason::State => {
-                "configmaps: what is held, written by compare-and-set; events: that deletions wait for approval; leases: \
+                "configmaps: what is held, written by compare-and-set, and what is suspended, watched by name; events: that deletions wait for approval; leases: \
                  which of several syncds acts, by name"
             }
         }
@@ -270,8 +270,10 @@ fn state(subject: &Subject<'_>) -> Vec<Value> {
         |verbs: &[&str]| json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": verbs});
     let mut the_lease = leases(&["get", "update"]);
     the_lease["resourceNames"] = json!([lease]);
+    let suspended = format!("{lease}.suspended");
     let rules = [
         json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "delete", "get", "list", "update"]}),
+        json!({"apiGroups": [""], "resourceNames": [suspended], "resources": ["configmaps"], "verbs": ["watch"]}),
         json!({"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}),
         // What is to be created has no name yet, as Kubernetes sees it.
         leases(&["create"]),

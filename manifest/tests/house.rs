@@ -37,6 +37,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
             &["bootstrap", "cluster", "repo", "redact", "yaml_file"],
             &["adoption", "rules"],
             &["config", "report"],
+            &["suspension"],
             &["context", "election", "state"],
             &["approval", "desired", "live", "ownership"],
             &["drift", "readiness"],

@@ -39,6 +39,7 @@ mod plan;
 mod run;
 mod source;
 mod status;
+mod suspend;
 mod uninstall;
 
 use arguments::Common;
@@ -76,7 +77,7 @@ pub const EXIT_CODES: [(Exit, &str); 9] = [
     (Exit::Usage, "wrong usage: the arguments cannot work"),
     (Exit::Source, "the repository, its revision or index was refused; the last good revision stays in force"),
     (Exit::Cluster, "the cluster or the recorded state could not be read or written"),
-    (Exit::Held, "all else is synced, but deletions or a record wait for a decision"),
+    (Exit::Held, "all else is synced, but deletions or a record wait for a decision, or something is suspended"),
     (Exit::Interrupted, "asked to stop before the end"),
     (Exit::Differs, "diff, and plan --exit-code: there is something to do"),
     (Exit::Internal, "a fault of syncd"),
@@ -135,6 +136,12 @@ enum Command {
     Completions(completions::Completions),
     /// Writes the manual: one page a command
     Man(man::Man),
+    /// Leaves the environment, a service or an object alone until it is resumed, or for a time; or lists what is
+    #[command(after_help = suspend::HELP)]
+    Suspend(suspend::Suspend),
+    /// Ends what was suspended
+    #[command(after_help = suspend::RESUME_HELP)]
+    Resume(suspend::Resume),
     /// Prints, or applies, what syncd is in a cluster: namespace, account, roles, Deployment, and what goes with it
     #[command(after_help = bootstrap::HELP)]
     Bootstrap(Bootstrap),
@@ -170,6 +177,8 @@ pub async fn execute(cli: Cli) -> Result<Exit, CliError> {
         Command::Uninstall(arguments) => uninstall::run(&arguments).await,
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Man(arguments) => man::run(&arguments),
+        Command::Suspend(arguments) => suspend::run(&arguments).await,
+        Command::Resume(arguments) => suspend::resume(&arguments).await,
         Command::Adopt(Adopt::Kahoy(arguments)) => kahoy::run(*arguments).await,
         Command::Bootstrap(arguments) => bootstrap::run(&arguments).await,
     }

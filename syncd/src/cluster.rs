@@ -139,6 +139,25 @@ pub struct StateObject {
     pub resource_version: Option<String>,
 }
 
+impl StateObject {
+    /// Reads the JSON text under a key. Its format is read before anything else, so that a newer one is named as such.
+    ///
+    /// # Errors
+    /// The key is missing, or its text is of another format or cannot be read.
+    pub fn document<T: serde::de::DeserializeOwned>(&self, key: &str, format: u32) -> Result<T, String> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u64,
+        }
+        let text = self.data.get(key).ok_or_else(|| format!("it has no key `{key}`"))?;
+        let header: Header = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if header.format != u64::from(format) {
+            return Err(format!("format {} is unknown; this version reads format {format}", header.format));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
 /// Who may act for an environment: a `Lease` of `coordination.k8s.io/v1`, in `syncd`'s namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -267,6 +286,12 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Lists `syncd`'s own ConfigMaps of `environment` (by label), in `syncd`'s namespace.
     fn list_state(&self, environment: &str) -> impl Future<Output = Result<Vec<StateObject>, ClusterError>> + Send;
+
+    /// Watches one of these ConfigMaps by its name, for ever, as [`Cluster::watch_owned`] does.
+    fn watch_state(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
 
     /// Creates or replaces one ConfigMap, compare-and-set on its resourceVersion; returns the new one. [`ErrorClass::Conflict`]:
     /// somebody else wrote it.

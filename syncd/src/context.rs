@@ -1,13 +1,14 @@
 //! What surrounds a cycle: the time of day, who listens, and when to stop waiting.
 //!
 //! Everything that is neither the repository, nor the cluster, nor a setting, and still from outside. Invariant: nothing here changes
-//! what is decided, only how long is waited and what is told.
+//! what is decided, only how long is waited and what is told; but for what people want left alone, which is decided by them.
 
 use std::future::Future;
 
 use tokio::sync::watch;
 
 use crate::report::{Event, Observer};
+use crate::suspension::Heard;
 
 /// Tells the time of day: for reports, and for when the last full sync was. Never for waiting.
 pub trait Clock: Send + Sync {
@@ -24,6 +25,8 @@ pub struct Context<'a> {
     /// Becomes true when waiting is no longer worth it: a newer revision is there, or the process is to end. Requests under way are
     /// finished, waits end, the report comes.
     pub superseded: watch::Receiver<bool>,
+    /// What was heard of what people want left alone.
+    pub heard: &'a Heard,
 }
 
 impl Context<'_> {

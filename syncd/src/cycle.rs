@@ -27,6 +27,7 @@ use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
 use crate::repo::{CommitInfo, Repo, Revision};
 use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Stage, Trigger};
 use crate::state::{self, Root, State, StateError, StoredRoot};
+use crate::suspension;
 
 pub use crate::context::{Clock, Context};
 pub use foresight::{Foresight, foresee};
@@ -139,6 +140,12 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Some(state) => Ok(state),
             None => state::read(self.cluster, &self.settings.environment).await,
         };
+        if let Err(reason) = self.hear_suspensions(state.as_ref().ok().filter(|_| fresh)).await {
+            self.walk.phases.read += clock.elapsed().as_secs_f64();
+            self.memory.fresh |= fresh;
+            self.memory.state = state.ok().filter(|_| !fresh);
+            return self.fail(Stage::State, &reason);
+        }
         let state = match state {
             Ok(state) => self.take_over(state).await,
             error => error,
@@ -174,6 +181,11 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.fresh = true;
             return;
         }
+        if self.memory.suspended.environment().is_some() {
+            self.memory.state = Some(state);
+            self.memory.fresh |= fresh;
+            return;
+        }
         let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
         let reconciled = self.reconcile(source, state, fresh, mode).await;
         self.memory.look_again.append(&mut self.walk.unseen);
@@ -194,6 +206,28 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let state = state::take_over(self.cluster, environment, state, takeover == Takeover::Clean, limits).await?;
         self.memory.took_over();
         Ok(state)
+    }
+
+    /// Finds out what people want left alone: it is in what was just `read`, or known by the watch, or asked for. A change is told; what is
+    /// not suspended any more is looked at as at the start.
+    async fn hear_suspensions(&mut self, read: Option<&State>) -> Result<(), String> {
+        let (environment, namespace) = (&self.settings.environment, &self.settings.namespace);
+        let object = match (read, self.context.heard.known()) {
+            (Some(state), _) => state.suspensions.clone(),
+            (None, Some(known)) => known,
+            (None, None) => suspension::ask(self.cluster, environment, namespace).await.map_err(|error| {
+                format!("what is suspended could not be read: {error}; nothing is written until it can")
+            })?,
+        };
+        let object = self.context.heard.act_on(object);
+        let record = suspension::Record::read(object.as_ref(), environment)?;
+        let suspended = record.in_force(self.context.clock.now());
+        if suspended != self.memory.suspended {
+            self.context.tell(&Event::Suspended(suspended.clone()));
+            self.context.observer.suspended(&suspended);
+            self.memory.note_suspended(suspended);
+        }
+        Ok(())
     }
 
     // ---------------------------------------------------------------------------------------------------------------- source
@@ -327,7 +361,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     /// Makes the cluster what `source` says, once.
     async fn pass(&mut self, source: Source, state: State, fresh: bool, mode: Mode) -> Result<State, Lost> {
-        let full = self.is_full(mode, &state);
+        let acts = |name: &String| self.memory.suspended.service(name).is_none();
+        let full = source.index.services.keys().chain(state.services.keys()).any(acts) && self.is_full(mode, &state);
         let Survey { plan, desired, live } = match self.survey(&source, &state, fresh, full).await {
             Surveyed::Planned(survey) => *survey,
             Surveyed::Nothing(_) => {
@@ -353,6 +388,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     /// Finds out what is to be done, and does nothing. `full`: as if every object were applied again.
     async fn survey(&mut self, source: &Source, state: &State, fresh: bool, full: bool) -> Surveyed {
+        let suspended = self.memory.suspended.clone();
         let scope = if full { Scope::Full } else { Scope::Needed };
         let clock = Instant::now();
         let mut live = Live { may_come: self.memory.may_come(), ..Live::default() };
@@ -360,15 +396,17 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         // What is known to be open and not due is left alone, whatever exists.
         let waits = |name: &String| {
             let content = source.index.services.get(name).map(|entry| &entry.content);
-            resting.contains(name) && !state.record(name).is_some_and(|record| record.is_settled(content))
+            let open = !state.record(name).is_some_and(|record| record.is_settled(content));
+            suspended.service(name).is_some() || resting.contains(name) && open
         };
         let again: BTreeSet<String> = self.memory.look_again.iter().filter(|name| !waits(name)).cloned().collect();
         self.list(&mut live, recorded_kinds(state, (!fresh && !full).then_some(&again)), state).await;
         self.look_at_drifted(&mut live).await;
-        let mut selection = plan::select(&source.index, state, &live, &resting, scope);
+        let mut selection = plan::select(&source.index, state, &live, &resting, &suspended, scope);
         if self.memory.leaves_out_held(&selection) {
             self.memory.wake_held();
-            selection = plan::select(&source.index, state, &live, &self.memory.resting(source, full), scope);
+            let resting = self.memory.resting(source, full);
+            selection = plan::select(&source.index, state, &live, &resting, &suspended, scope);
         }
         self.memory.forget_settled(&selection);
         self.walk.phases.read += clock.elapsed().as_secs_f64();
@@ -459,8 +497,12 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     /// Takes over what is known of objects that others changed; asks about those that are not seen by label any more.
     async fn look_at_drifted(&mut self, live: &mut Live) {
-        let missing = |drifted: &Drifted| drifted.observed.is_none();
-        let ids = self.memory.drifted.iter().filter(|(_, drifted)| missing(drifted)).map(|(id, _)| id.clone());
+        let suspended = &self.memory.suspended;
+        let is_left = |id: &ObjectRef, drifted: &Drifted| {
+            suspended.object(id).is_some() || suspended.service(&drifted.service).is_some()
+        };
+        let missing = |id: &ObjectRef, drifted: &Drifted| drifted.observed.is_none() && !is_left(id, drifted);
+        let ids = self.memory.drifted.iter().filter(|(id, drifted)| missing(id, drifted)).map(|(id, _)| id.clone());
         for (id, error) in live::look_at(self.cluster, live, &ids.collect(), self.settings).await {
             self.walk.unseen.extend(self.memory.drifted.get(&id).map(|drifted| drifted.service.clone()));
             self.fail(Stage::Live, &format!("{id} could not be read: {error}"));
@@ -490,6 +532,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             approved: BTreeSet::new(),
             protected: self.settings.protected.clone(),
             adopt: self.settings.adopt.clone(),
+            suspended: self.memory.suspended.clone(),
             trigger: self.walk.trigger.unwrap_or(Trigger::None),
         };
         let clock = Instant::now();

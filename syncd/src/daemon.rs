@@ -22,7 +22,8 @@ use crate::config::Settings;
 use crate::cycle::{self, Clock, Context, Memory, Mode, Request, Takeover};
 use crate::drift::{self, Drift};
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
-use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Trigger, VERSION};
+use crate::report::{CycleError, CycleResult, Event, Observer, Phases, Report, Stage, Suspended, Trigger, VERSION};
+use crate::suspension::Heard;
 
 /// How fast to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub trait Tip: Send + Sync {
     /// Waits until somebody asks for a poll now.
     fn asked(&self) -> impl Future<Output = ()> + Send;
 
-    /// Waits until there is something that others changed, to be corrected with the revision in force.
+    /// Waits until there is something that others changed, or suspended, or resumed, to be answered with the revision in force.
     fn drifted(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
@@ -311,6 +312,7 @@ pub struct Reconciler<R, C> {
     memory: Memory,
     clock: Arc<dyn Clock>,
     drift: Arc<Drift>,
+    heard: Arc<Heard>,
 }
 
 impl<R: Repo, C: Cluster> Reconciler<R, C> {
@@ -318,8 +320,10 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
     pub fn new(repo: R, cluster: C, settings: Settings, clock: Arc<dyn Clock>, observer: Arc<dyn Observer>) -> Self {
         let drift = Arc::new(Drift::new(settings.drift, observer));
         let tip = Mutex::new(None);
-        let repo = Arc::new(Tracked { repo, tip, poll_now: Arc::default(), drift: Arc::clone(&drift) });
-        Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, drift }
+        let heard = Arc::new(Heard::default());
+        let poll_now = Arc::default();
+        let repo = Arc::new(Tracked { repo, tip, poll_now, drift: Arc::clone(&drift), heard: Arc::clone(&heard) });
+        Reconciler { repo, cluster: Arc::new(cluster), settings, memory: Memory::default(), clock, drift, heard }
     }
 
     /// For a process that does not live long enough to wait for what one before may have left under way: what is not there now is gone.
@@ -343,24 +347,31 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         Arc::clone(&self.cluster)
     }
 
-    /// Returns what watches for changes that others make, for ever.
+    /// Returns what watches for changes that others make, and for what they suspend, for ever.
     pub fn watches(&self) -> impl Future<Output = Infallible> + Send + 'static {
         let (drift, cluster, clock) = (Arc::clone(&self.drift), Arc::clone(&self.cluster), Arc::clone(&self.clock));
-        let environment = self.settings.environment.clone();
-        async move { drift::watching::drive(&drift, &*cluster, &environment, &*clock).await }
+        let (environment, heard) = (self.settings.environment.clone(), Arc::clone(&self.heard));
+        async move {
+            tokio::select! {
+                biased;
+                never = heard.follow(&*cluster, &environment) => never,
+                never = drift::watching::drive(&drift, &*cluster, &environment, &*clock) => never,
+            }
+        }
     }
 
     /// Forgets everything: this process begins to lead. The state is taken over from the leader before.
     pub fn begin(&mut self, takeover: Takeover) {
         self.memory = Memory::of_new_leader(takeover);
         self.drift.forget();
+        self.heard.forget();
     }
 
     /// Runs one cycle.
     pub async fn reconcile(&mut self, request: &Request, superseded: watch::Receiver<bool>) -> Report {
         self.memory.note_drifted(self.drift.take());
         let observer = self.drift.listening();
-        let context = Context { clock: &*self.clock, observer: &observer, superseded };
+        let context = Context { clock: &*self.clock, observer: &observer, superseded, heard: &self.heard };
         let mut report =
             cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await;
         self.drift.cycle_ended(self.memory.state());
@@ -405,6 +416,7 @@ pub fn failed_report(request: &Request, environment: &str, clock: &dyn Clock, er
         phases: Phases::default(),
         services: Default::default(),
         held: None,
+        suspended: Suspended::default(),
         orphans: Vec::new(),
         fights: Vec::new(),
         errors: vec![error],
@@ -417,6 +429,7 @@ pub struct Tracked<R> {
     tip: Mutex<Option<Revision>>,
     poll_now: Arc<Notify>,
     drift: Arc<Drift>,
+    heard: Arc<Heard>,
 }
 
 impl<R> Tracked<R> {
@@ -462,6 +475,10 @@ impl<R: Repo> Tip for Tracked<R> {
     }
 
     async fn drifted(&self) {
-        self.drift.due().await;
+        tokio::select! {
+            biased;
+            () = self.heard.changed() => {}
+            () = self.drift.due() => {}
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{GroupKind, Observed, WatchEvent};
-use crate::report::{Event, Fight, Observer};
+use crate::report::{Event, Fight, Observer, Suspended};
 use crate::state::State;
 use judging::Tracker;
 
@@ -152,5 +152,10 @@ impl Observer for Listening<'_> {
     fn drift_policies(&self, policies: BTreeMap<String, DriftPolicy>) {
         let kinds = self.0.tracker().policies(policies);
         self.0.watch(kinds);
+    }
+
+    fn suspended(&self, suspended: &Suspended) {
+        self.0.tracker().suspended(suspended.clone());
+        self.0.changed.notify_one();
     }
 }

@@ -214,6 +214,14 @@ impl<C: Cluster> Run<'_, C> {
         record
     }
 
+    /// Says why an object is left alone.
+    fn suspended(&self, id: &ObjectRef) -> String {
+        match self.plan.suspended.object(id) {
+            Some(suspension) => suspension.to_string(),
+            None => format!("{id} belongs to a service that is suspended"),
+        }
+    }
+
     fn intent(&self, plan: &ServicePlan) -> Intent {
         Intent { plan: self.plan_id, content: plan.content, commit: self.plan.revision.clone() }
     }

@@ -9,7 +9,7 @@
 //! - [`desired`], [`state`], [`live`]: what the revision says, what was recorded, what is there.
 //! - [`drift`]: whether somebody changed what is ours; [`ownership`]: who owns which field.
 //! - [`report`], [`config`], [`context`]: what was done, what can be set, what surrounds a cycle.
-//!   [`redact`]: what must not be read there.
+//!   [`suspension`]: what people want left alone; [`redact`]: what must not be read there.
 //! - [`difference`], [`explain`], [`uninstall`]: what people ask, and how the care of an environment ends.
 //! - [`cluster`], [`repo`]: the seams, as traits.
 
@@ -33,6 +33,7 @@ pub mod election;
 pub mod redact;
 pub mod report;
 pub mod rules;
+pub mod suspension;
 
 pub mod cluster;
 pub mod repo;

@@ -114,6 +114,14 @@ impl Observer for Logged {
                 let (plan, deletions, limit) = (held.id, held.deletions, held.limit);
                 tracing::warn!(%plan, deletions, limit, "deletions are held until they are approved");
             }
+            Event::Suspended(suspended) => {
+                if suspended.is_empty() {
+                    tracing::info!("nothing is suspended any more");
+                }
+                for suspension in &suspended.0 {
+                    tracing::warn!(suspension = %suspension, "suspended: nothing of it is written");
+                }
+            }
             Event::Drift { service, object, what, action } => {
                 let done = action.as_str();
                 match action {
@@ -139,7 +147,7 @@ fn finished(service: &str, report: &ServiceReport) {
         ServiceState::Failed | ServiceState::RolledBack => {
             tracing::error!(service, state, applied, deleted, failed, withheld, seconds, error, "the service ended");
         }
-        ServiceState::Held | ServiceState::Blocked => {
+        ServiceState::Held | ServiceState::Suspended | ServiceState::Blocked => {
             tracing::warn!(service, state, applied, deleted, failed, withheld, seconds, error, "the service ended");
         }
         ServiceState::Synced | ServiceState::Removed | ServiceState::Superseded => {

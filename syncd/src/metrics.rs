@@ -15,7 +15,9 @@ use crate::cluster::GroupKind;
 use crate::cycle::{Clock, Takeover};
 use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Revision};
-use crate::report::{CycleResult, Event, Observer, Outcome, Report, ServiceState, Stage, Trigger};
+use crate::report::{
+    CycleResult, Event, Observer, Outcome, Report, ServiceState, Stage, Suspended, SuspendedScope, Trigger,
+};
 
 mod source;
 pub mod table;
@@ -94,6 +96,9 @@ impl Metrics {
         ] {
             set(gauge, &[], 0.0);
         }
+        for kind in SuspendedScope::KINDS {
+            set(&all.suspended, &[kind], 0.0);
+        }
         for counter in [&all.terms_lost, &all.watch_restarts] {
             counter.with_label_values::<&str>(&[]);
         }
@@ -140,6 +145,7 @@ impl Metrics {
                 for gauge in [&all.held, &all.orphans, &all.fights] {
                     set(gauge, &[], 0.0);
                 }
+                self.suspended(&Suspended::default());
             }
             Leadership::Standby { .. } => {}
         }
@@ -189,6 +195,7 @@ impl Metrics {
             set(&all.limit, &[], number(held.limit));
         }
         set(&all.held, &[], report.held.as_ref().map_or(0.0, |held| number(held.deletions)));
+        self.suspended(&report.suspended);
         set(&all.orphans, &[], number(report.orphans.len()));
         set(&all.fights, &[], number(report.fights.len()));
         // Without an index nothing is known of services: what was known before still holds.
@@ -222,6 +229,13 @@ impl Metrics {
             set(&all.withheld, &[name], number(found.withheld));
             set(&all.inventory, &[name], number(found.state_bytes));
             set(&all.inventory_ratio, &[name], number(found.state_bytes) / OBJECT_BYTES_MAX);
+        }
+    }
+
+    fn suspended(&self, suspended: &Suspended) {
+        for kind in SuspendedScope::KINDS {
+            let count = suspended.0.iter().filter(|suspension| suspension.scope.kind() == kind).count();
+            set(&self.all.suspended, &[kind], number(count));
         }
     }
 
@@ -297,10 +311,13 @@ impl Service {
             return;
         }
         let pushed_at = pushed_at.filter(|pushed_at| self.synced_at.is_some_and(|synced_at| *pushed_at >= synced_at));
-        self.behind_since.get_or_insert(pushed_at.unwrap_or(now));
+        // Of what is left alone nobody asks whether it is behind.
+        if state != ServiceState::Suspended {
+            self.behind_since.get_or_insert(pushed_at.unwrap_or(now));
+        }
         match state {
             // The older content is reached and recorded.
-            ServiceState::RolledBack => self.open_since = None,
+            ServiceState::RolledBack | ServiceState::Suspended => self.open_since = None,
             _ => drop(self.open_since.get_or_insert(now)),
         }
     }
@@ -365,6 +382,7 @@ impl Observer for Metrics {
                 Stage::Source | Stage::State | Stage::Live | Stage::Plan => {}
             },
             Event::Held(_) => {}
+            Event::Suspended(suspended) => self.suspended(suspended),
         }
     }
 }

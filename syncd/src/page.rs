@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use manifest::ObjectRef;
 use maud::{DOCTYPE, Markup, Render, html};
 
-use crate::report::{Cause, CycleError, ObjectReport, Outcome, Waiting, printable};
+use crate::report::{Cause, CycleError, ObjectReport, Outcome, Suspension, Waiting, printable};
 use crate::view::{DriftSeen, Filter, Overview, Past, Row, Service, Services, Snapshot, Standing};
 
 /// The style sheet.
@@ -194,6 +194,12 @@ fn of_overview(overview: &Overview<'_>) -> Markup {
                 p { a href="/?state=held" { "Held services" } }
             }
         }
+        @if !overview.suspended.is_empty() {
+            div.alert.warn {
+                p { strong { "Suspended: nothing of it is written" } }
+                (of_suspended(overview.suspended))
+            }
+        }
         @if !overview.fights.is_empty() {
             div.alert.warn { p { strong { "Somebody keeps changing what is applied" } } (of_fights(overview.fights)) }
         }
@@ -209,6 +215,20 @@ fn of_overview(overview: &Overview<'_>) -> Markup {
 
 fn of_error(error: &CycleError) -> Markup {
     html! { div.alert.bad { p { strong { (error.stage.as_str()) } ": " (Shown(&error.message)) } } }
+}
+
+fn of_suspended(suspended: &[Suspension]) -> Markup {
+    html! {
+        ul {
+            @for suspension in suspended {
+                li {
+                    strong { (Shown(&suspension.scope.to_string())) } " since " (time(&suspension.since))
+                    @if let Some(until) = &suspension.until { " until " (time(until)) }
+                    ": " (Shown(&suspension.reason))
+                }
+            }
+        }
+    }
 }
 
 fn of_fights(fights: &[crate::report::Fight]) -> Markup {

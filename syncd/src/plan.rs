@@ -23,7 +23,7 @@ use crate::desired::{Content, Desired, Object};
 use crate::live::{Live, Presence, annotation, defined_kind};
 use crate::readiness::{self, pods::is_non_blocking};
 use crate::repo::Revision;
-use crate::report::{HeldDeletions, Trigger};
+use crate::report::{HeldDeletions, Suspended, Trigger};
 use crate::state::{Held, Reading, Record, State};
 
 use order::{FOUNDATIONS, Place, stage_of};
@@ -43,6 +43,8 @@ pub struct Policy {
     pub protected: BTreeSet<GroupKind>,
     /// Tools whose objects are taken over without asking.
     pub adopt: BTreeSet<String>,
+    /// What people want left alone.
+    pub suspended: Suspended,
     /// Why there is a plan; [`Trigger::Full`]: every object is applied again.
     pub trigger: Trigger,
 }
@@ -62,6 +64,9 @@ pub struct Plan {
     pub services: BTreeMap<String, ServicePlan>,
     /// Deletions that are more than the fuse lets through; they are withheld.
     pub held: Option<HeldDeletions>,
+    /// What people want left alone: nothing of it is in the plan.
+    #[serde(skip_serializing_if = "Suspended::is_empty")]
+    pub suspended: Suspended,
     /// Objects that carry our owner label and hash, are recorded by no service and wanted by none. Never touched.
     pub orphans: Vec<ObjectRef>,
 }
@@ -95,6 +100,9 @@ pub struct ServicePlan {
     pub confirm: BTreeMap<ObjectRef, String>,
     /// Objects that must be ready before the service is.
     pub wait: Vec<ObjectRef>,
+    /// Objects that would be applied and are suspended: recorded ahead as the others, and left as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub suspended: Vec<ObjectRef>,
     /// What to delete when the service is ready, one stage after the other.
     pub deletes: Vec<DeleteStage>,
     /// Recorded objects that do not exist any more: to be forgotten.
@@ -265,6 +273,8 @@ pub enum Withheld {
     Unseen,
     /// A request that would create it was not answered, and may still be under way.
     MayCome,
+    /// People want it left alone, or another service that holds it too.
+    Suspended,
     /// Other objects are in it that are not deleted too, whoever made them.
     NamespaceInUse {
         /// How many are known.
@@ -303,7 +313,11 @@ impl Withheld {
         self.waits_for_approval()
             || matches!(
                 self,
-                Withheld::Unproven { .. } | Withheld::Unseen | Withheld::MayCome | Withheld::Unexplored { .. }
+                Withheld::Unproven { .. }
+                    | Withheld::Unseen
+                    | Withheld::MayCome
+                    | Withheld::Suspended
+                    | Withheld::Unexplored { .. }
             )
     }
 
@@ -353,6 +367,11 @@ pub enum Problem {
     },
     /// A service that must be ready before failed, and is not tried in this plan.
     Blocked {
+        /// The service.
+        by: String,
+    },
+    /// A service that must be ready before is suspended, and is not where the index wants it.
+    BehindSuspended {
         /// The service.
         by: String,
     },
@@ -463,6 +482,7 @@ pub fn plan(desired: &Desired, state: &State, live: &Live, selection: &Selection
         trigger: policy.trigger,
         services,
         held,
+        suspended: policy.suspended.clone(),
         orphans: scene.orphans(),
     }
 }
@@ -561,6 +581,10 @@ impl<'a> Scene<'a> {
         let settled = self.state.record(name).is_some_and(|record| record.is_settled(content));
         let kept =
             self.desired.source.kept.keys().filter(|other| !settled && *other != name).find(|other| is_before(other));
+        let left = self.selection.suspended.iter().filter(|other| !settled && !continues(other));
+        if let Some(by) = left.clone().find(|other| is_before(other)) {
+            return Some(Problem::BehindSuspended { by: by.clone() });
+        }
         Some(Problem::Blocked { by: resting.or(kept)?.clone() })
     }
 
@@ -590,11 +614,16 @@ impl<'a> Scene<'a> {
             let wanted = &object.manifest.value;
             let waits = readiness::is_waited_for(&GroupKind::of(id), wanted) && !is_non_blocking(wanted);
             match self.decide(name, id, object, record, settled) {
+                Decision::Apply { reason: Reason::FullSync, .. } if self.is_suspended(name, id) => {}
                 Decision::Apply { reason, uid, widen } => {
                     let api_version = object.manifest.api_version.clone();
                     if widen {
                         let widened = Widened { api_version: api_version.clone(), uid: uid.clone() };
                         plan.widen.insert(id.clone(), widened);
+                    }
+                    if self.is_suspended(name, id) {
+                        plan.suspended.push(id.clone());
+                        continue;
                     }
                     let apply = PlannedApply { id: id.clone(), api_version, hash: object.hash, reason, uid };
                     stages.entry(stage_of(&GroupKind::of(id))).or_default().push(apply);
@@ -607,7 +636,8 @@ impl<'a> Scene<'a> {
                 Decision::Nothing => {}
             }
             plan.unchanged += 1;
-            plan.wait.extend((waits && !settled).then(|| id.clone()));
+            let waits = waits && !settled && !self.is_suspended(name, id);
+            plan.wait.extend(waits.then(|| id.clone()));
         }
         plan.stages = stages.into_iter().map(|(stage, applies)| ApplyStage { stage, applies }).collect();
     }
@@ -687,6 +717,13 @@ impl<'a> Scene<'a> {
             Reason::Changed
         };
         Decision::Apply { reason, uid: Some(live.uid.clone()), widen: !same_uid }
+    }
+
+    /// Tells whether an object is to be left alone although its service is not: for itself, or because a suspended service holds it too.
+    fn is_suspended(&self, service: &str, id: &ObjectRef) -> bool {
+        let suspended = &self.policy.suspended;
+        let holders = || self.held_by.get(id).into_iter().flatten().filter(|holder| **holder != service);
+        suspended.object(id).is_some() || holders().any(|holder| suspended.service(holder).is_some())
     }
 
     fn is_ours(&self, live: &Observed) -> bool {

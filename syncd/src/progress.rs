@@ -65,7 +65,7 @@ impl<W: Write + Send> Observer for Progress<W> {
             }
             Event::Failed(error) => vec![format!("{}: {}", error.stage.as_str(), printable(&error.message))],
             // The report's own text says it with what to do about it.
-            Event::Held(_) | Event::Drift { .. } => return,
+            Event::Held(_) | Event::Suspended(_) | Event::Drift { .. } => return,
             Event::Revision { .. } | Event::Planned { .. } | Event::Object { .. } => return,
             Event::ServiceApplied { .. } => return,
         };

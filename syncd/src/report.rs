@@ -60,6 +60,9 @@ pub struct Report {
     pub services: BTreeMap<String, ServiceReport>,
     /// Deletions that wait for approval.
     pub held: Option<HeldDeletions>,
+    /// What people have suspended, as far as it is in force: nothing of it is written.
+    #[serde(skip_serializing_if = "Suspended::is_empty")]
+    pub suspended: Suspended,
     /// Objects with the environment's owner label that no record holds. Never touched.
     pub orphans: Vec<ObjectRef>,
     /// Objects that somebody keeps changing after they were corrected.
@@ -191,7 +194,7 @@ pub enum CycleResult {
     Synced,
     /// A newer revision came while this one was being waited for.
     Superseded,
-    /// Everything else is synced, but deletions wait for approval, or the source is not to be followed.
+    /// Everything else is synced, but deletions wait for approval, something is suspended, or the source is not to be followed.
     Held,
     /// At least one service is not synced.
     Failed,
@@ -237,6 +240,8 @@ pub enum ServiceState {
     RolledBack,
     /// Left alone because a service that it depends on is not ready.
     Blocked,
+    /// Left alone because people said so, it or one of its objects, until they say otherwise or the time is over.
+    Suspended,
     /// Left alone until someone decides: deletions over the fuse, a record that cannot be read.
     Held,
     /// Something went wrong; `error` says what.
@@ -252,18 +257,20 @@ impl ServiceState {
             ServiceState::Superseded => "superseded",
             ServiceState::RolledBack => "rolled_back",
             ServiceState::Blocked => "blocked",
+            ServiceState::Suspended => "suspended",
             ServiceState::Held => "held",
             ServiceState::Failed => "failed",
         }
     }
 
     /// All states, for metrics that must show zeros.
-    pub const ALL: [ServiceState; 7] = [
+    pub const ALL: [ServiceState; 8] = [
         ServiceState::Synced,
         ServiceState::Removed,
         ServiceState::Superseded,
         ServiceState::RolledBack,
         ServiceState::Blocked,
+        ServiceState::Suspended,
         ServiceState::Held,
         ServiceState::Failed,
     ];
@@ -422,6 +429,104 @@ impl fmt::Display for HeldDeletions {
     }
 }
 
+/// What a suspension is of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SuspendedScope {
+    /// All that is managed.
+    Environment,
+    /// All objects of a service, and those that it wants.
+    Service(String),
+    /// One object, whichever service wants it.
+    Object(ObjectRef),
+}
+
+impl SuspendedScope {
+    /// Returns the word for its kind, as metrics have it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            SuspendedScope::Environment => "environment",
+            SuspendedScope::Service(_) => "service",
+            SuspendedScope::Object(_) => "object",
+        }
+    }
+
+    /// All of these words, for metrics that must show zeros.
+    pub const KINDS: [&str; 3] = ["environment", "service", "object"];
+}
+
+impl fmt::Display for SuspendedScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SuspendedScope::Environment => f.write_str("the environment"),
+            SuspendedScope::Service(name) => write!(f, "service `{name}`"),
+            SuspendedScope::Object(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+/// That people want something left alone, why, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// Of what.
+    pub scope: SuspendedScope,
+    /// Why, in their words; one line.
+    pub reason: String,
+    /// Since when; RFC 3339.
+    pub since: String,
+    /// Until when; RFC 3339. Absent: until it is resumed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl fmt::Display for Suspension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Suspension { scope, reason, since, until } = self;
+        let until = until.as_ref().map(|until| format!(" until {until}")).unwrap_or_default();
+        write!(f, "{scope} is suspended since {since}{until}: {}", printable(reason))
+    }
+}
+
+/// The suspensions that are in force; of each thing at most one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(transparent)]
+pub struct Suspended(pub Vec<Suspension>);
+
+impl Suspended {
+    /// Tells whether nothing is suspended.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the suspension of exactly this.
+    pub fn of(&self, scope: &SuspendedScope) -> Option<&Suspension> {
+        self.0.iter().find(|suspension| suspension.scope == *scope)
+    }
+
+    /// Returns what keeps everything as it is.
+    pub fn environment(&self) -> Option<&Suspension> {
+        self.of(&SuspendedScope::Environment)
+    }
+
+    /// Returns what keeps a whole service as it is: a suspension of the environment, or its own.
+    pub fn service(&self, name: &str) -> Option<&Suspension> {
+        let is_its = |one: &&Suspension| matches!(&one.scope, SuspendedScope::Service(service) if service == name);
+        self.environment().or_else(|| self.0.iter().find(is_its))
+    }
+
+    /// Returns what keeps an object as it is, whichever service wants it: a suspension of the environment, or its own.
+    pub fn object(&self, id: &ObjectRef) -> Option<&Suspension> {
+        let is_its = |one: &&Suspension| matches!(&one.scope, SuspendedScope::Object(object) if object == id);
+        self.environment().or_else(|| self.0.iter().find(is_its))
+    }
+
+    /// Tells whether something of `before` is not suspended any more.
+    pub fn lifts(&self, before: &Suspended) -> bool {
+        before.0.iter().any(|suspension| self.of(&suspension.scope).is_none())
+    }
+}
+
 /// Something that went wrong outside of single services.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CycleError {
@@ -528,6 +633,8 @@ pub enum Event {
     },
     /// Deletions are held, for the first time or other ones than before.
     Held(HeldDeletions),
+    /// Other things are suspended than before; empty: nothing is any more.
+    Suspended(Suspended),
     /// Somebody else changed an object that was applied.
     Drift {
         /// The service.
@@ -553,6 +660,9 @@ pub trait Observer: Send + Sync {
 
     /// Hears, at least when the source in force changes, which services say themselves what is done about drift.
     fn drift_policies(&self, _policies: BTreeMap<String, DriftPolicy>) {}
+
+    /// Hears what is suspended, whenever that is something else than before.
+    fn suspended(&self, _suspended: &Suspended) {}
 }
 
 impl Observer for () {

@@ -242,6 +242,8 @@ pub struct State {
     pub services: BTreeMap<String, Reading>,
     /// Parts that no record names, name to resourceVersion: left by a write or a delete that was cut short.
     pub stray_parts: BTreeMap<String, String>,
+    /// The ConfigMap in which people say what is to be left alone, as it was when all of this was read ([`crate::suspension`]).
+    pub suspensions: Option<StateObject>,
 }
 
 /// Why the state could not be read or written.
@@ -333,7 +335,7 @@ fn part_name(environment: &str, service: &str, generation: u64, number: usize) -
 /// Tells whether an object is, or by its name could be, a ConfigMap of the state of `environment` in `namespace`.
 pub fn is_state(id: &ObjectRef, environment: &str, namespace: &str) -> bool {
     let root = root_name(environment);
-    let named = id.name.strip_prefix(&root).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    let named = id.name.strip_prefix(&root).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.']));
     id.group.is_empty() && id.kind == "ConfigMap" && id.namespace == namespace && named
 }
 
@@ -494,6 +496,7 @@ pub fn decode(objects: Vec<StateObject>, environment: &str) -> Result<State, Sta
     if let Some(object) = objects.remove(&root_name(environment)) {
         state.root = Some(decode_root(&object, environment)?);
     }
+    state.suspensions = objects.remove(&crate::suspension::name(environment));
     let (parts, mains): (BTreeMap<_, _>, BTreeMap<_, _>) =
         objects.into_iter().partition(|(name, _)| name.contains('.'));
     let mut used = BTreeSet::new();
@@ -522,9 +525,7 @@ pub fn decode(objects: Vec<StateObject>, environment: &str) -> Result<State, Sta
 
 fn decode_root(object: &StateObject, environment: &str) -> Result<StoredRoot, StateError> {
     let fault = |reason: String| StateError::Root { name: object.name.clone(), reason };
-    let text = object.data.get(KEY_ROOT).ok_or_else(|| fault(format!("it has no key `{KEY_ROOT}`")))?;
-    check_format(text).map_err(fault)?;
-    let root: Root = serde_json::from_str(text).map_err(|error| fault(error.to_string()))?;
+    let root: Root = object.document(KEY_ROOT, FORMAT).map_err(fault)?;
     if root.environment != environment {
         return Err(fault(format!("it is of environment `{}`", root.environment)));
     }
@@ -537,13 +538,11 @@ fn decode_record(
     service: &str,
     parts: &BTreeMap<String, StateObject>,
 ) -> Result<Stored, String> {
-    let text = object.data.get(KEY_RECORD).ok_or_else(|| format!("it has no key `{KEY_RECORD}`"))?;
-    check_format(text)?;
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let file: File = object.document(KEY_RECORD, FORMAT)?;
     if file.environment != environment || file.service != service {
         return Err(format!("it is of service `{}` of environment `{}`", file.service, file.environment));
     }
-    let mut bytes = text.len();
+    let mut bytes = object.data[KEY_RECORD].len();
     let mut entries = file.held;
     let mut versions = BTreeMap::new();
     for part in &file.parts {
@@ -553,8 +552,7 @@ fn decode_record(
         if Hash::of(text.as_bytes()) != part.hash {
             return Err(format!("its part `{}` is not the one that it names", part.name));
         }
-        check_format(text)?;
-        let content: Part = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let content: Part = object.document(KEY_PART, FORMAT)?;
         bytes = bytes.max(text.len());
         entries.extend(content.held);
         versions.insert(part.name.clone(), object.resource_version.clone().unwrap_or_default());
@@ -571,19 +569,6 @@ fn decode_record(
     let seen = parts.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok()).max();
     let generation = file.generation.max(seen.unwrap_or(0));
     Ok(Stored { record, resource_version, parts: versions, generation, bytes })
-}
-
-/// Reads the format before anything else, so that a newer one is named as such.
-fn check_format(text: &str) -> Result<(), String> {
-    #[derive(Deserialize)]
-    struct Header {
-        format: u64,
-    }
-    let header: Header = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    match header.format == u64::from(FORMAT) {
-        true => Ok(()),
-        false => Err(format!("format {} is unknown; this version reads format {FORMAT}", header.format)),
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------------- requests

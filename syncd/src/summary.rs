@@ -102,6 +102,7 @@ fn troubles(report: &Report) -> Vec<String> {
     if let Some(held) = &report.held {
         troubles.push(format!("held: {held}; to let exactly these through: syncd approve {}", held.id));
     }
+    troubles.extend(report.suspended.0.iter().map(|suspension| printable(&suspension.to_string())));
     for Fight { object, manager, fields, pause_seconds, .. } in &report.fights {
         let manager = printable(manager.as_deref().unwrap_or("somebody"));
         let fields = if fields.is_empty() { "it".to_owned() } else { printable(&fields.join(", ")) };

@@ -17,8 +17,9 @@ use crate::execute::execute;
 use crate::live::{self, Live};
 use crate::plan::{self, Plan, Policy, Scope, verify};
 use crate::repo::{CommitInfo, Revision};
-use crate::report::{ServiceReport, ServiceState, Trigger};
+use crate::report::{ServiceReport, ServiceState, Suspended, Trigger};
 use crate::state::{self, Reading, State, StateError, root_name};
+use crate::suspension::Record;
 
 /// What is to be deleted, and all that it follows from.
 #[derive(Debug)]
@@ -47,7 +48,10 @@ pub async fn look<C: Cluster>(
     let source = Source { revision, commit: CommitInfo::default(), index, root, kept: BTreeMap::new() };
     let desired = Desired { source, services: BTreeMap::new() };
     let mut live = Live::default();
-    let selection = plan::select(&desired.source.index, state, &live, &BTreeSet::new(), Scope::Full);
+    // Whatever its time: what was suspended is resumed first, by who knows why it was.
+    let record = Record::read(state.suspensions.as_ref(), &settings.environment).map_err(|reason| vec![reason])?;
+    let suspended = Suspended(record.suspensions);
+    let selection = plan::select(&desired.source.index, state, &live, &BTreeSet::new(), &suspended, Scope::Full);
     let candidates = plan::candidates(&desired, state, &selection);
     let mut unread = Vec::new();
     for (id, error) in live::look_at(cluster, &mut live, &candidates, settings).await {
@@ -64,6 +68,7 @@ pub async fn look<C: Cluster>(
         approved: BTreeSet::new(),
         protected: settings.protected.clone(),
         adopt: BTreeSet::new(),
+        suspended,
         trigger: Trigger::Changed,
     };
     let planned = |live: &Live, policy: &Policy| plan::plan(&desired, state, live, &selection, policy);

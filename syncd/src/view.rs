@@ -12,8 +12,8 @@ use manifest::ObjectRef;
 use serde::{Serialize, Serializer};
 
 use crate::report::{
-    Cause, CycleError, CycleResult, Event, Fight, ObjectReport, Outcome, Report, ServiceReport, ServiceState, Trigger,
-    Waiting,
+    Cause, CycleError, CycleResult, Event, Fight, ObjectReport, Outcome, Report, ServiceReport, ServiceState,
+    Suspension, Trigger, Waiting,
 };
 
 /// Cycles and changes by others that are remembered; the older ones are forgotten.
@@ -36,10 +36,11 @@ pub enum Standing {
 
 impl Standing {
     /// All of them, the most urgent first.
-    pub const ALL: [Standing; 9] = [
+    pub const ALL: [Standing; 10] = [
         Standing::Ended(ServiceState::Failed),
         Standing::Ended(ServiceState::RolledBack),
         Standing::Ended(ServiceState::Held),
+        Standing::Ended(ServiceState::Suspended),
         Standing::Ended(ServiceState::Blocked),
         Standing::Waiting,
         Standing::Applying,
@@ -194,6 +195,7 @@ impl View {
             | Event::Planned { .. }
             | Event::ServiceApplied { .. }
             | Event::Held(_)
+            | Event::Suspended(_)
             | Event::Failed(_) => return,
         }
         self.version += 1;
@@ -412,6 +414,8 @@ pub struct Overview<'a> {
     pub states: &'a BTreeMap<&'static str, usize>,
     /// Deletions that wait for an approval.
     pub held: Option<Held>,
+    /// What people want left alone: nothing of it is written.
+    pub suspended: &'a [Suspension],
     /// Objects that somebody keeps changing.
     pub fights: &'a [Fight],
     /// Objects with our label that no record holds, at most [`OBJECTS_MAX`].
@@ -491,6 +495,7 @@ impl Snapshot {
                 limit: held.limit,
                 command: format!("syncd approve {}", held.id),
             }),
+            suspended: &report.suspended.0,
             fights: &report.fights,
             orphans: &report.orphans[..report.orphans.len().min(OBJECTS_MAX)],
             orphans_total: report.orphans.len(),

@@ -593,6 +593,26 @@ async fn a_watch_tells_what_is_there_then_what_changes_and_mends_itself() {
     }
 }
 
+/// A right for this one name is enough.
+#[tokio::test(start_paused = true)]
+async fn the_watch_of_one_config_map_of_the_state_names_it() {
+    let metadata = json!({"resourceVersion": "5"});
+    let list = json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": metadata, "items": []});
+    let mut answers = vec![ok(list)].into_iter();
+    let server = Server::new(move |_| answers.next());
+    let mut watch = server.cluster.watch_state("syncd-staging.suspended").await.unwrap();
+    assert_eq!(watch.next().await, Some(Ok(WatchEvent::Restarted)));
+    assert_eq!(watch.next().await, Some(Ok(WatchEvent::Synchronized)));
+    let quiet = tokio::time::timeout(Duration::from_millis(1), watch.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    let lines = server.lines();
+    assert!(lines.iter().any(|line| line.contains("watch=true")), "{lines:?}");
+    for line in &lines {
+        assert!(line.starts_with("GET /api/v1/namespaces/syncd/configmaps?"), "{line}");
+        assert!(line.contains("fieldSelector=metadata.name%3Dsyncd-staging.suspended"), "{line}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_is_not_allowed_says_so_and_goes_on() {
     let mut answers =

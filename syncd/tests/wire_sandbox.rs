@@ -368,3 +368,30 @@ async fn what_is_around_a_workload_is_watched_and_read() {
     assert_eq!(class(kube.say(event).await), ErrorClass::Conflict, "it was said before");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_config_map_of_the_state_is_watched_by_its_name() {
+    let World { kube, server: _server, .. } = world().await;
+    let object = |name: &str, text: &str, version: Option<String>| StateObject {
+        name: name.to_owned(),
+        labels: [("syncd/environment".to_owned(), "staging".to_owned())].into(),
+        data: [("suspended.json".to_owned(), text.to_owned())].into(),
+        resource_version: version,
+    };
+    kube.write_state(object("syncd-staging", "other", None)).await.unwrap();
+    let mut watch = kube.watch_state("syncd-staging.suspended").await.unwrap();
+    assert_eq!(until_synchronized(&mut watch).await, [WatchEvent::Restarted, WatchEvent::Synchronized]);
+    let version = kube.write_state(object("syncd-staging.suspended", "first", None)).await.unwrap();
+    kube.write_state(object("syncd-staging-a", "other", None)).await.unwrap();
+    let version = kube.write_state(object("syncd-staging.suspended", "second", Some(version))).await.unwrap();
+    kube.delete_state("syncd-staging.suspended", &version).await.unwrap();
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        told.push(match watch.next().await.unwrap().unwrap() {
+            WatchEvent::Present(id, value) => format!("{id}: {}", value["data"]["suspended.json"]),
+            event => format!("{event:?}").chars().take_while(|c| c.is_alphabetic()).collect(),
+        });
+    }
+    let name = "ConfigMap syncd/syncd-staging.suspended";
+    assert_eq!(told, [format!("{name}: \"first\""), format!("{name}: \"second\""), "Absent".to_owned()]);
+}

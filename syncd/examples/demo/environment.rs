@@ -159,6 +159,9 @@ impl Observer for Progress {
                 println!("  {name:<10}  {} deletions are held: plan {}", held.deletions, held.id.short());
             }
             Event::Drift { service, object, what, .. } => println!("  {name:<10}  {service}: {object}: {what}"),
+            Event::Suspended(suspended) => {
+                suspended.0.iter().for_each(|suspension| println!("  {name:<10}  {suspension}"));
+            }
             Event::Failed(error) => println!("  {name:<10}  {}", error.message),
             Event::Revision { .. }
             | Event::Planned { .. }

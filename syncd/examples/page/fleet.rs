@@ -87,6 +87,10 @@ pub fn service(name: &str, state: ServiceState) -> ServiceReport {
         ServiceState::RolledBack => {
             ServiceReport { error: Some("rolled back to revision 0123456789ab: not ready".to_owned()), ..blank }
         }
+        ServiceState::Suspended => ServiceReport {
+            error: Some(format!("service `{name}` is suspended since 2026-01-01T00:00:00Z: incident {HOSTILE}")),
+            ..blank
+        },
         ServiceState::Blocked => {
             ServiceReport { error: Some("waits for `database`, which failed".to_owned()), ..blank }
         }

@@ -16,6 +16,7 @@ use crate::git::GitRepo;
 use crate::kube::KubeCluster;
 use crate::repo::Revision;
 use crate::report::{CycleError, Stage, printable};
+use crate::suspension::Heard;
 
 #[derive(Debug, Args)]
 pub(super) struct Ahead {
@@ -52,7 +53,8 @@ impl Ahead {
             accepted.insert(revision.clone());
         }
         let (_superseded, never) = watch::channel(false);
-        let context = Context { clock: &SystemClock, observer: &(), superseded: never };
+        let heard = Heard::default();
+        let context = Context { clock: &SystemClock, observer: &(), superseded: never, heard: &heard };
         let foresight = foresee(&repo, &cluster, &settings, mode, self.revision.as_ref(), &context).await;
         Ok(Seen { repo, cluster, settings, foresight })
     }

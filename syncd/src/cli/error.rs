@@ -95,6 +95,19 @@ pub enum CliError {
         /// What is held.
         held: Option<String>,
     },
+    /// What is to be suspended cannot be, as it was said.
+    #[error("{0}")]
+    Suspend(String),
+    /// What is to be resumed is not suspended.
+    #[error("in environment `{environment}`, {scope} is not suspended by itself; {}", suspended_instead(before))]
+    NotSuspended {
+        /// The environment.
+        environment: String,
+        /// What was named.
+        scope: String,
+        /// What is suspended.
+        before: Vec<String>,
+    },
     /// A running syncd acts for the environment.
     #[error("`{holder}` leads environment `{environment}` and acts for it; stop it, or pass --no-leader-election")]
     Led {
@@ -161,6 +174,13 @@ pub enum CliError {
     Signals(#[source] std::io::Error),
 }
 
+fn suspended_instead(before: &[String]) -> String {
+    match before {
+        [] => "nothing is".to_owned(),
+        before => format!("what is: {}; --all resumes everything", before.join(", ")),
+    }
+}
+
 fn held_instead(held: Option<&str>) -> String {
     held.map_or_else(|| "nothing is held".to_owned(), |held| format!("held is `{held}`"))
 }
@@ -171,7 +191,10 @@ impl CliError {
         match self {
             CliError::Source(SourceError::Cache(_)) | CliError::Unreadable(_) => Exit::Source,
             CliError::Led { .. } | CliError::Acts { .. } | CliError::State(_) => Exit::Cluster,
-            CliError::Status { .. } | CliError::NoStatus { .. } | CliError::NotHeld { .. } => Exit::Failed,
+            CliError::Status { .. }
+            | CliError::NoStatus { .. }
+            | CliError::NotHeld { .. }
+            | CliError::NotSuspended { .. } => Exit::Failed,
             CliError::Source(_)
             | CliError::Cluster(_)
             | CliError::NotifyFile { .. }
@@ -179,6 +202,7 @@ impl CliError {
             | CliError::OutOfReach { .. }
             | CliError::RulesFile { .. }
             | CliError::Rules { .. }
+            | CliError::Suspend(_)
             | CliError::Listen { .. }
             | CliError::NoService { .. }
             | CliError::Object(_)
@@ -194,13 +218,16 @@ impl CliError {
         match self {
             CliError::Source(_) | CliError::Unreadable(_) | CliError::OutOfReach { .. } => Stage::Source,
             CliError::Cluster(_) => Stage::Live,
-            CliError::Led { .. } | CliError::Acts { .. } | CliError::State(_) | CliError::NotHeld { .. } => {
-                Stage::State
-            }
+            CliError::Led { .. }
+            | CliError::Acts { .. }
+            | CliError::State(_)
+            | CliError::NotHeld { .. }
+            | CliError::NotSuspended { .. } => Stage::State,
             CliError::NotifyFile { .. }
             | CliError::Notify { .. }
             | CliError::RulesFile { .. }
             | CliError::Rules { .. }
+            | CliError::Suspend(_)
             | CliError::Listen { .. }
             | CliError::Report { .. }
             | CliError::Status { .. }

@@ -18,7 +18,7 @@ pub(super) const HELP: &str =
 
 Exit codes:
    0  every service is synced
-   1  at least one service is not, or something is held; or there was no answer
+   1  at least one service is not, or something is held or suspended; or there was no answer
    2  wrong usage: the arguments cannot work";
 
 #[derive(Debug, Args)]

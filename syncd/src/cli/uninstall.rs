@@ -21,6 +21,7 @@ use crate::leader;
 use crate::progress::{Form, Progress};
 use crate::report::printable;
 use crate::state::{self, Reading, State, root_name};
+use crate::suspension::Heard;
 use crate::uninstall::{Removal, delete, forget, has_ended, look, unfinished};
 
 pub(super) const HELP: &str = "Scale the daemon down first: kubectl --namespace syncd scale deployment/syncd --replicas 0. Both forms refuse while one acts; one that takes no part in the election is not seen.
@@ -163,7 +164,8 @@ async fn delete_all(
     let stop = stop_on_signal()?;
     let form = if std::io::stderr().is_terminal() { Form::Table } else { Form::Lines };
     let progress = Arc::new(Progress::new(form, std::io::stderr()));
-    let context = Context { clock: &SystemClock, observer: &*progress, superseded: stop.clone() };
+    let heard = Heard::default();
+    let context = Context { clock: &SystemClock, observer: &*progress, superseded: stop.clone(), heard: &heard };
     let ended = delete(cluster, settings, &context, state, removal).await;
     let ended = ended.map_err(|error| CliError::State(error.to_string()))?;
     let mut text = String::new();

@@ -59,6 +59,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Ok(state) => state,
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
+        if let Err(reason) = self.hear_suspensions(Some(&state)).await {
+            return self.fail(Stage::State, &reason);
+        }
         let source = match (self.check_source(new, &state).await, revision) {
             // What was named is not there: another one would be the answer to another question.
             (None, Some(_)) => None,

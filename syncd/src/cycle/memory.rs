@@ -14,7 +14,7 @@ use crate::desired::Source;
 use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
-use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState};
+use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState, Suspended};
 use crate::state::{Held, Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
@@ -46,6 +46,8 @@ pub struct Memory {
     held_services: BTreeSet<String>,
     /// Objects that belong to nobody, as last seen.
     pub(super) orphans: Vec<ObjectRef>,
+    /// What is suspended, as the last cycle knew it.
+    pub(super) suspended: Suspended,
     /// That the state is to be taken over from another leader before anything is done.
     pub(super) takeover: Option<Takeover>,
     /// When to look once more at everything: requests that nobody waits for any more have landed by then, whoever sent them.
@@ -94,6 +96,17 @@ impl Memory {
     /// Returns the state as it is stored, if that is known.
     pub fn state(&self) -> Option<&State> {
         self.state.as_ref()
+    }
+
+    /// Notes what is suspended from now on. What is not any more is looked at as at the start, and what waited for that waits no longer.
+    pub(super) fn note_suspended(&mut self, suspended: Suspended) {
+        if suspended.lifts(&self.suspended) {
+            self.fresh = true;
+            let reports = &self.reports;
+            let waits = |name: &String| reports.get(name).is_some_and(|one| one.state == ServiceState::Suspended);
+            self.rests.retain(|name, _| !waits(name));
+        }
+        self.suspended = suspended;
     }
 
     /// Notes that the state was taken over.
@@ -187,7 +200,8 @@ impl Memory {
 
     /// Forgets the failures of services that need nothing any more: a lost answer may have been a good one.
     pub(super) fn forget_settled(&mut self, selection: &Selection) {
-        let open = |name: &String| selection.act.contains(name) || selection.resting.contains(name);
+        let waits = |name: &String| selection.resting.contains(name) || selection.suspended.contains(name);
+        let open = |name: &String| selection.act.contains(name) || waits(name);
         self.rests.retain(|name, _| open(name));
         self.reports.retain(|name, _| open(name));
         self.look_again.retain(open);
@@ -223,9 +237,10 @@ impl Memory {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
                 let is_open =
                     |apply: &PlannedApply| !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version));
-                // A service that was not come to has nothing planned for it.
+                // A service that was not come to has nothing planned for it; what is suspended is left as it is.
                 let ended = matches!(done.report.state, ServiceState::Synced | ServiceState::Removed);
-                drifted.service != *name || planned.map_or(!ended, is_open)
+                let left = plan.services.get(name).is_some_and(|plan| plan.suspended.contains(id));
+                drifted.service != *name || left || planned.map_or(!ended, is_open)
             });
             let content = plan.services.get(name).and_then(|service| service.content);
             let rest = self.rests.remove(name);

@@ -31,6 +31,7 @@ pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report
         phases: walk.phases,
         services,
         held: memory.held.clone(),
+        suspended: memory.suspended.clone(),
         orphans: memory.orphans.clone(),
         fights: Vec::new(),
         errors: walk.errors,
@@ -72,7 +73,20 @@ fn services(memory: &Memory, walk: &Walk) -> BTreeMap<String, ServiceReport> {
         let last = || memory.last.get(name).filter(|_| state.is_none());
         memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(name, memory, state))
     };
-    names.into_iter().map(|name| (name.clone(), or_rolled_back(one(name), name, memory, state))).collect()
+    let stands = |name: &String| or_suspended(or_rolled_back(one(name), name, memory, state), name, memory);
+    names.into_iter().map(|name| (name.clone(), stands(name))).collect()
+}
+
+/// What people want left alone is not synced, however well it is; what a suspended environment does not have any more is gone all the same.
+fn or_suspended(report: ServiceReport, name: &str, memory: &Memory) -> ServiceReport {
+    match memory.suspended.service(name).filter(|_| report.state != ServiceState::Removed) {
+        Some(suspension) => {
+            ServiceReport { state: ServiceState::Suspended, error: Some(suspension.to_string()), failures: 0, ..report }
+        }
+        // That an object of it is left alone is no failure.
+        None if report.state == ServiceState::Suspended => ServiceReport { failures: 0, ..report },
+        None => report,
+    }
 }
 
 /// What stays at older content is not synced, however well it is.
@@ -127,16 +141,17 @@ fn result(memory: &Memory, walk: &Walk, services: &BTreeMap<String, ServiceRepor
     let of_state = |service: &ServiceReport| match service.state {
         ServiceState::Synced | ServiceState::Removed => CycleResult::Unchanged,
         ServiceState::Superseded => CycleResult::Superseded,
-        ServiceState::Held => CycleResult::Held,
+        ServiceState::Held | ServiceState::Suspended => CycleResult::Held,
         ServiceState::RolledBack | ServiceState::Blocked | ServiceState::Failed => CycleResult::Failed,
     };
     let of_stage = |stage: Stage| match stage {
         Stage::Source | Stage::Revision | Stage::History | Stage::Index => CycleResult::Held,
         Stage::State | Stage::Live | Stage::Plan => CycleResult::Failed,
     };
+    let left = if memory.suspended.is_empty() { CycleResult::Unchanged } else { CycleResult::Held };
     let acted = if walk.executed { CycleResult::Synced } else { CycleResult::Unchanged };
     let lost = if memory.source.is_none() { CycleResult::Failed } else { acted };
     let services = services.values().map(of_state);
     let errors = walk.errors.iter().map(|error| of_stage(error.stage));
-    services.chain(errors).chain([lost]).max().unwrap_or(CycleResult::Failed)
+    services.chain(errors).chain([lost, left]).max().unwrap_or(CycleResult::Failed)
 }

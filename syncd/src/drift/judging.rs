@@ -18,7 +18,7 @@ use super::fights::History;
 use crate::cluster::{GroupKind, Observed, WatchEvent};
 use crate::live::observed;
 use crate::ownership::{Entry, Field, REPLICAS, entries, ignored};
-use crate::report::{DriftAction, Event, Fight};
+use crate::report::{DriftAction, Event, Fight, Suspended};
 use crate::state::State;
 
 /// Fields of one object that are named.
@@ -29,6 +29,8 @@ pub(super) struct Tracker {
     policy: DriftPolicy,
     /// What services say themselves. Nothing: that is not known yet, and nobody acts.
     policies: Option<BTreeMap<String, DriftPolicy>>,
+    /// What is left alone, whatever anybody does to it: it stays open until that is over.
+    suspended: Suspended,
     recorded: BTreeMap<ObjectRef, String>,
     objects: BTreeMap<ObjectRef, Known>,
     /// What was told since telling began anew, of kinds of which it has not ended.
@@ -92,6 +94,7 @@ impl Tracker {
         Tracker {
             policy,
             policies: None,
+            suspended: Suspended::default(),
             recorded: BTreeMap::new(),
             objects: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -130,6 +133,11 @@ impl Tracker {
     pub(super) fn policies(&mut self, policies: BTreeMap<String, DriftPolicy>) -> BTreeSet<GroupKind> {
         self.policies = Some(policies);
         self.watched()
+    }
+
+    /// Takes over what is left alone.
+    pub(super) fn suspended(&mut self, suspended: Suspended) {
+        self.suspended = suspended;
     }
 
     fn watched(&mut self) -> BTreeSet<GroupKind> {
@@ -273,7 +281,9 @@ impl Tracker {
     fn is_to_correct(&self, id: &ObjectRef, open: &Open) -> bool {
         let service = self.recorded.get(id).filter(|_| self.policy_of(id) == DriftPolicy::Correct);
         let may_be_ours = |service: &String| self.under_way.contains(service) && !self.wanted.contains(id);
-        service.is_some_and(|service| open.finding.what != What::Gone || !may_be_ours(service))
+        let is_left =
+            |service: &String| self.suspended.service(service).is_some() || self.suspended.object(id).is_some();
+        service.is_some_and(|service| !is_left(service) && (open.finding.what != What::Gone || !may_be_ours(service)))
     }
 
     /// Returns what is to be corrected now.

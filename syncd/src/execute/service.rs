@@ -33,6 +33,8 @@ pub(super) enum Stop {
     Blocked(String),
     /// Somebody has to decide.
     Held(String),
+    /// People want some of it left alone.
+    Suspended(String),
     /// Waiting is no longer worth it.
     Superseded,
 }
@@ -114,7 +116,7 @@ pub(super) async fn walk<C: Cluster>(
 fn stop_of(problem: &Problem) -> Stop {
     let message = problem.to_string();
     match problem {
-        Problem::Blocked { .. } => Stop::Blocked(message),
+        Problem::Blocked { .. } | Problem::BehindSuspended { .. } => Stop::Blocked(message),
         Problem::Unreadable { .. } => Stop::Held(message),
         Problem::Unread { .. } => Stop::Failed(message, Pause::Short),
         Problem::Foreign { .. }
@@ -161,6 +163,10 @@ impl<C: Cluster> Walk<'_, C> {
         }
         self.run.context.tell(&Event::ServiceApplied { service: name.clone() });
         let ready = self.wait_ready(&self.plan.wait).await;
+        if let (Ok(()), Some(id)) = (&ready, self.plan.suspended.first()) {
+            // What it wants is not there as a whole: nothing old goes, and nobody stands on it.
+            return Err(Stop::Suspended(self.run.suspended(id)));
+        }
         if ready.is_ok() || self.unready && self.on_failure() == OnFailure::Continue {
             self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));
         }
@@ -412,6 +418,7 @@ impl<C: Cluster> Walk<'_, C> {
             Err(Stop::Failed(message, pause)) => (ServiceState::Failed, Some(message.clone()), *pause),
             Err(Stop::Blocked(message)) => (ServiceState::Blocked, Some(message.clone()), Pause::None),
             Err(Stop::Held(message)) => (ServiceState::Held, Some(message.clone()), Pause::Long),
+            Err(Stop::Suspended(message)) => (ServiceState::Suspended, Some(message.clone()), Pause::Long),
             Err(Stop::Superseded) => {
                 let message = "a newer revision or a change by others came, or syncd is ending".to_owned();
                 (ServiceState::Superseded, Some(message), Pause::None)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::service::{Stop, Walk};
 use super::{After, Done, Pause};
 use crate::cluster::Cluster;
-use crate::plan::WithheldObject;
+use crate::plan::{Withheld, WithheldObject};
 use crate::report::{Event, Outcome, ServiceReport, ServiceState};
 use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
@@ -58,7 +58,9 @@ impl<C: Cluster> Walk<'_, C> {
                 }
                 continue;
             }
-            if withheld.is_pending() {
+            if *withheld == Withheld::Suspended {
+                open = open.and(Err(Stop::Suspended(self.run.suspended(id))));
+            } else if withheld.is_pending() {
                 open = open.and(Err(Stop::Held(format!("{id}: {reason}"))));
             } else if let Some(held) = self.held.get_mut(id) {
                 held.leftover = Some(reason.clone());

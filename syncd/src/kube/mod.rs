@@ -316,6 +316,15 @@ impl Cluster for KubeCluster {
         self.follow::<PartialObjectMeta<DynamicObject>>(kind, Which { labels: &labels, ..Which::default() }).await
     }
 
+    async fn watch_state(
+        &self,
+        name: &str,
+    ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
+        let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+        let (namespace, fields) = (Some(self.state.namespace()), format!("metadata.name={name}"));
+        self.follow::<DynamicObject>(&kind, Which { namespace, fields: &fields, labels: "" }).await
+    }
+
     async fn watch_around(
         &self,
         kind: &GroupKind,

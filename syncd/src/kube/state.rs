@@ -35,6 +35,11 @@ impl StateStore {
         StateStore { caller: self.caller.fenced(fence.clone()), ..self.clone() }
     }
 
+    /// Returns their namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     fn request(&self) -> Request {
         Request::new(format!("/api/v1/namespaces/{}/configmaps", self.namespace))
     }

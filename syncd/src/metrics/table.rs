@@ -7,7 +7,7 @@ use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Reg
 
 use super::source::POLL_RESULTS;
 use super::{APPLYING, WAITING};
-use crate::report::{ServiceState, Stage};
+use crate::report::{ServiceState, Stage, SuspendedScope};
 
 /// First part of every name.
 pub const PREFIX: &str = "syncd";
@@ -147,6 +147,8 @@ families! {
     held: GaugeVec, "prune_held_objects", [], NONE, "Deletions that wait for approval.";
     limit: GaugeVec, "prune_limit_objects", [], NONE,
         "Deletions that would have been let through when some were held; absent when none are.";
+    suspended: GaugeVec, "suspended", ["scope"], NONE,
+        "Suspensions in force, by what they are of.";
     orphans: GaugeVec, "orphan_objects", [], NONE, "Objects with our owner label that no record holds.";
     drift: IntCounterVec, "drift_total", ["kind", "action"], NONE,
         "Objects that somebody else changed or removed, by kind and what was done; backed-off: it is fought over.";
@@ -185,6 +187,7 @@ pub fn labels() -> Vec<(&'static str, String)> {
         ("trigger", "none, start, changed, retry, drift, full".to_owned()),
         ("stage", words(&stages)),
         ("phase", "source, read, plan, execute".to_owned()),
+        ("scope", words(&SuspendedScope::KINDS)),
         ("state", words(&states)),
         ("action", "corrected, backed-off, reported".to_owned()),
         ("verb", "apply, get, list, watch, create, update, patch, delete, discover, other".to_owned()),

@@ -272,7 +272,8 @@ fn progress(report: &Report) -> (Progress, String) {
         report.services.iter().filter(|(_, service)| states.contains(&service.state)).map(|(name, _)| name).collect()
     };
     let failed = of(&[ServiceState::Failed, ServiceState::RolledBack, ServiceState::Blocked]);
-    let synced = all - of(&[ServiceState::Held, ServiceState::Superseded]).len() - failed.len();
+    let synced =
+        all - of(&[ServiceState::Held, ServiceState::Suspended, ServiceState::Superseded]).len() - failed.len();
     let counted = format!("{synced} of {all} services are synced");
     match (report.result, &report.held) {
         (CycleResult::Superseded, _) => (Progress::Superseded, "a newer revision came".to_owned()),

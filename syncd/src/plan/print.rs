@@ -55,6 +55,9 @@ fn print_service(f: &mut fmt::Formatter<'_>, name: &str, service: &ServicePlan) 
             writeln!(f, "    {}{uid}: {}", apply.id, apply.reason)?;
         }
     }
+    for id in &service.suspended {
+        writeln!(f, "  leave {id}: it is suspended")?;
+    }
     for (id, uid) in &service.confirm {
         writeln!(f, "  confirm {id} (uid {uid})")?;
     }
@@ -147,6 +150,7 @@ impl fmt::Display for Withheld {
             Withheld::UidDiffers => "it is not the object that was recorded",
             Withheld::Unseen => "it could not be looked at",
             Withheld::MayCome => "a request that creates it may still be under way",
+            Withheld::Suspended => "it is suspended",
             Withheld::Fuse => "too many deletions at once wait for approval",
         })
     }
@@ -168,6 +172,9 @@ impl fmt::Display for Problem {
                 write!(f, "it depends on service `{service}`, which the index does not have")
             }
             Problem::DependencyCycle { way } => write!(f, "it would wait for itself: {}", way.join(" waits for ")),
+            Problem::BehindSuspended { by } => {
+                write!(f, "service `{by}` must be ready before, and is suspended with work that waits")
+            }
             Problem::Blocked { by } => write!(f, "service `{by}` must be ready before, and failed"),
         }
     }

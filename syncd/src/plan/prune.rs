@@ -83,6 +83,9 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
         _ if !ours || !held.is(&observed.uid) && observed.hash.is_none() => return Fate::Keep(Withheld::NotOwned),
         _ => {}
     }
+    if scene.is_suspended(name, id) {
+        return Fate::Keep(Withheld::Suspended);
+    }
     if let Some(withheld) = guard(scene, name, record, id) {
         return Fate::Keep(withheld);
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use manifest::Index;
 
 use crate::live::{Live, Presence};
+use crate::report::Suspended;
 use crate::state::{Reading, Record, State};
 
 /// How wide to look.
@@ -26,10 +27,19 @@ pub struct Selection {
     pub load: BTreeSet<String>,
     /// Services that need something, failed, and are not due yet.
     pub resting: BTreeSet<String>,
+    /// Services that need something and are suspended.
+    pub suspended: BTreeSet<String>,
 }
 
 /// Selects the services to look at. `resting` are those that failed and are not due yet.
-pub fn select(index: &Index, state: &State, live: &Live, resting: &BTreeSet<String>, scope: Scope) -> Selection {
+pub fn select(
+    index: &Index,
+    state: &State,
+    live: &Live,
+    resting: &BTreeSet<String>,
+    suspended: &Suspended,
+    scope: Scope,
+) -> Selection {
     let mut selection = Selection::default();
     let names: BTreeSet<&String> = index.services.keys().chain(state.services.keys()).collect();
     for name in names {
@@ -47,7 +57,9 @@ pub fn select(index: &Index, state: &State, live: &Live, resting: &BTreeSet<Stri
             Scope::Needed => !settled || differs(),
             Scope::Full => true,
         };
-        if needed && resting.contains(name) {
+        if suspended.service(name).is_some() {
+            selection.suspended.extend((!settled || differs()).then(|| name.clone()));
+        } else if needed && resting.contains(name) {
             selection.resting.insert(name.clone());
         } else if needed {
             selection.act.insert(name.clone());

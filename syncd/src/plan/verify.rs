@@ -10,6 +10,7 @@ use manifest::ObjectRef;
 use super::{Plan, PlannedDelete, Policy, Reason, ServicePlan, Withheld};
 use crate::desired::{Content, Desired};
 use crate::live::{Inside, Live};
+use crate::report::SuspendedScope;
 use crate::state::{Reading, State};
 
 /// A promise that a plan would break.
@@ -140,6 +141,14 @@ pub enum Violation {
         /// How many are let through.
         limit: usize,
     },
+    /// Something is done for a service, or to an object, that is suspended.
+    #[error("{object} of service `{service}` is touched although it is suspended")]
+    Suspended {
+        /// The service.
+        service: String,
+        /// The object.
+        object: ObjectRef,
+    },
     /// An object would be forgotten that exists, or may.
     #[error("{object} of service `{service}` would be forgotten although it may exist")]
     Forgotten {
@@ -181,6 +190,7 @@ pub fn verify<'a>(
         check.gates(name, service, &mut broken);
         check.deletes(name, service, &mut deleted, &mut broken);
         check.forgets(name, service, &mut broken);
+        check.suspended(name, service, &mut broken);
     }
     check.waits(&mut broken);
     let limit = policy.fuse.objects.max(check.held_anywhere() * policy.fuse.percent / 100);
@@ -415,6 +425,35 @@ impl<'a> Check<'a> {
             Content::Refused { claims: Some(claims), .. } => claims.iter().collect(),
             Content::Refused { claims: None, .. } => Vec::new(),
         })
+    }
+
+    /// What is suspended, or belongs to a service that is, is neither applied nor deleted; nor is such a service's record changed.
+    fn suspended(&self, name: &str, service: &ServicePlan, broken: &mut BTreeSet<Violation>) {
+        let applied = service.stages.iter().flat_map(|stage| &stage.applies).map(|apply| &apply.id);
+        let deleted = service.deletes.iter().flat_map(|stage| &stage.deletes).map(|delete| &delete.id);
+        let touched: Vec<&ObjectRef> = applied.chain(deleted).collect();
+        let mut refuse = |object: &ObjectRef| {
+            broken.insert(Violation::Suspended { service: name.to_owned(), object: object.clone() });
+        };
+        for suspension in &self.policy.suspended.0 {
+            let held_by = |other: &str, id: &ObjectRef| {
+                self.state.record(other).is_some_and(|record| record.held.contains_key(id))
+            };
+            let is_its_own = match &suspension.scope {
+                SuspendedScope::Environment => true,
+                SuspendedScope::Service(other) => other == name,
+                SuspendedScope::Object(_) => false,
+            };
+            let covers = |id: &ObjectRef| match &suspension.scope {
+                SuspendedScope::Environment => true,
+                SuspendedScope::Service(other) => other == name || held_by(other, id),
+                SuspendedScope::Object(other) => other == id,
+            };
+            touched.iter().filter(|id| covers(id)).for_each(|id| refuse(id));
+            if is_its_own {
+                service.widen.keys().chain(service.confirm.keys()).chain(&service.gone).for_each(&mut refuse);
+            }
+        }
     }
 
     /// What is forgotten is known to be gone, or recorded by a service that does not forget it.

@@ -247,6 +247,10 @@ impl Cluster for TestCluster {
         Ok(late.into_stream().flatten().boxed())
     }
 
+    async fn watch_state(&self, name: &str) -> Result<Watching, ClusterError> {
+        self.call(format!("watch {name}"), || model::watch_state(&self.model, name)).await
+    }
+
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
         self.call("events".to_owned(), || model::events_of(&self.model, namespace, uid)).await
     }

@@ -14,7 +14,7 @@ use crate::world::{Service, id, service};
 const SOON: Duration = Duration::from_secs(2);
 
 /// A process that leads, has synced these services, and watches.
-async fn synced(services: &[Service]) -> (World, Process) {
+pub async fn synced(services: &[Service]) -> (World, Process) {
     synced_under(services, DriftPolicy::Correct).await
 }
 
@@ -37,13 +37,13 @@ impl World {
         self.model.path(&id.group, &id.kind, &id.namespace, &id.name).expect("a kind that is served")
     }
 
-    fn at(&self, text: &str, pointer: &str) -> Value {
+    pub fn at(&self, text: &str, pointer: &str) -> Value {
         let id = id(text);
         let object = self.model.object(&id.group, &id.kind, &id.namespace, &id.name);
         object.and_then(|object| object.pointer(pointer).cloned()).unwrap_or_default()
     }
 
-    fn edit(&self, text: &str, who: &str, patch: Value) {
+    pub fn edit(&self, text: &str, who: &str, patch: Value) {
         let reply = self.model.handle(&ModelRequest::merge_patch(&self.path_of(text), patch).agent(who));
         assert!(reply.is_success(), "{reply:?}");
     }
@@ -55,7 +55,7 @@ impl World {
         assert!(reply.is_success(), "{reply:?}");
     }
 
-    fn delete(&self, text: &str) {
+    pub fn delete(&self, text: &str) {
         assert!(self.model.handle(&ModelRequest::delete(&self.path_of(text)).agent("kubectl-delete")).is_success());
     }
 
@@ -66,7 +66,7 @@ impl World {
     }
 
     /// What was told of drift, one line each.
-    fn drift(&self) -> Vec<String> {
+    pub fn drift(&self) -> Vec<String> {
         let told = |event: Event| match event {
             Event::Drift { service, object, what, action } => {
                 Some(format!("{service}: {object}: {what}: {}", action.as_str()))
@@ -78,7 +78,7 @@ impl World {
 }
 
 /// Requests apart from the Lease.
-fn requests(process: &Process) -> Vec<String> {
+pub fn requests(process: &Process) -> Vec<String> {
     process.cluster.take_calls().into_iter().filter(|call| !call.ends_with("lease")).collect()
 }
 

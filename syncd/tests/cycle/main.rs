@@ -15,6 +15,7 @@ mod order;
 mod records;
 mod source;
 mod supersession;
+mod suspension;
 mod sync;
 mod truth;
 mod world;

@@ -410,6 +410,7 @@ async fn what_happens_is_told_while_it_happens() {
         Event::ServiceApplied { service } => format!("applied {service}"),
         Event::Waiting { waiting_for, .. } => format!("waiting for {}", waiting_for[0].object),
         Event::ServiceFinished { report, .. } => report.state.as_str().to_owned(),
+        Event::Suspended(suspended) => format!("suspended: {}", suspended.0.len()),
         Event::Held(held) => format!("held: {} deletions", held.deletions),
         Event::Failed(error) => format!("failed: {}", error.message),
         Event::Drift { what, .. } => format!("drift: {what}"),

@@ -14,6 +14,7 @@ use syncd::cycle::{Clock, Context, Memory, Mode, Request, run};
 use syncd::repo::Revision;
 use syncd::report::{CycleResult, Event, Observer, Report, ServiceState};
 use syncd::state::{Reading, State, decode};
+use syncd::suspension::Heard;
 use tokio::sync::watch;
 
 use crate::cluster::{HOME, TestCluster, state_objects};
@@ -28,6 +29,8 @@ pub struct World {
     pub memory: Memory,
     pub events: Events,
     pub superseded: watch::Sender<bool>,
+    /// What was heard of suspensions. There is no watch: a test tells it.
+    pub heard: Heard,
     /// Looks at the cluster at every tick of the next cycles, with the time since the first.
     pub watchful: Option<Watchful>,
 }
@@ -77,6 +80,7 @@ impl World {
             memory: Memory::default(),
             events: Events::default(),
             superseded: watch::Sender::new(false),
+            heard: Heard::default(),
             watchful: None,
         }
     }
@@ -93,7 +97,8 @@ impl World {
     /// Runs a cycle to its end, or to a crash that was planned.
     pub async fn cycle_of(&mut self, mode: Mode) -> Option<Report> {
         let clock = ModelClock(&self.cluster.model);
-        let context = Context { clock: &clock, observer: &self.events, superseded: self.superseded.subscribe() };
+        let superseded = self.superseded.subscribe();
+        let context = Context { clock: &clock, observer: &self.events, superseded, heard: &self.heard };
         let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
         let mut watchful = self.watchful.take();
         let time = async {

@@ -9,7 +9,7 @@ use syncd::desired::{Desired, Source};
 use syncd::live::Live;
 use syncd::plan::{Policy, Scope, plan, select, verify};
 use syncd::repo::{CommitInfo, Revision};
-use syncd::report::Trigger;
+use syncd::report::{Suspended, Trigger};
 use syncd::state::decode;
 
 /// Where each part of an input stands.
@@ -49,13 +49,15 @@ pub fn state(bytes: &[u8]) {
     let source = Source { revision, commit, root: index.root(), index, kept: BTreeMap::new() };
     let desired = Desired { source, services: BTreeMap::new() };
     let (live, settings) = (Live::default(), Settings::new("staging", "syncd"));
-    let selection = select(&desired.source.index, &state, &live, &BTreeSet::new(), Scope::Full);
+    let suspended = Suspended::default();
+    let selection = select(&desired.source.index, &state, &live, &BTreeSet::new(), &suspended, Scope::Full);
     let policy = Policy {
         namespace: settings.namespace,
         fuse: settings.fuse,
         approved: BTreeSet::new(),
         protected: settings.protected,
         adopt: BTreeSet::new(),
+        suspended,
         trigger: Trigger::Full,
     };
     let plan = plan(&desired, &state, &live, &selection, &policy);

@@ -240,6 +240,11 @@ pub fn watch_around(model: &Model, kind: &GroupKind, namespace: Option<&str>) ->
     open(model, kind, namespace.unwrap_or_default(), fields)
 }
 
+pub fn watch_state(model: &Model, name: &str) -> Result<Watching, ClusterError> {
+    let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+    open(model, &kind, HOME, &[("fieldSelector", &format!("metadata.name={name}"))])
+}
+
 pub fn events_of(model: &Model, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
     let request = Request::get(&format!("/api/v1/namespaces/{namespace}/events"));
     let list = ask(model, &request.query("fieldSelector", &format!("involvedObject.uid={uid}")))?;

@@ -64,6 +64,7 @@ pub fn line_of(event: &Event) -> Option<String> {
             Some(format!("{service}: {} {} ({}){error}", object.outcome.as_str(), object.object, object.reason))
         }
         Event::ServiceFinished { service, report } => Some(format!("{service}: {}", report.state.as_str())),
+        Event::Suspended(suspended) => Some(format!("suspended: {}", suspended.0.len())),
         Event::Held(held) => Some(format!("held: {} deletions", held.deletions)),
         Event::Failed(error) => Some(format!("{}: {}", error.stage.as_str(), error.message)),
         Event::Drift { .. } => drift(event),

@@ -19,6 +19,7 @@ use syncd::kube::{Connection, KubeCluster, OnTraffic, RequestFact, Timeouts, Tra
 use syncd::repo::Revision;
 use syncd::report::{Observer, Report};
 use syncd::state;
+use syncd::suspension::Heard;
 use tokio::process::Command;
 use tokio::sync::watch;
 
@@ -162,6 +163,8 @@ pub struct World {
     pub observer: Arc<dyn Observer>,
     /// Ends the waits of cycles.
     pub superseded: watch::Sender<bool>,
+    /// What was heard of suspensions.
+    pub heard: Heard,
     pub requests: Requests,
     counts: Counts,
     /// Whose the objects are that were ever committed.
@@ -201,6 +204,7 @@ impl World {
             memory: Memory::default(),
             observer: Arc::new(()),
             superseded: watch::Sender::new(false),
+            heard: Heard::default(),
             requests,
             counts: Counts::default(),
             objects: BTreeMap::new(),
@@ -338,7 +342,8 @@ impl World {
 
     /// Runs a cycle with a memory of the caller's, who may do something else meanwhile.
     pub async fn cycle_with(&self, memory: &mut Memory, mode: Mode) -> Report {
-        let context = Context { clock: &Now, observer: &*self.observer, superseded: self.superseded.subscribe() };
+        let superseded = self.superseded.subscribe();
+        let context = Context { clock: &Now, observer: &*self.observer, superseded, heard: &self.heard };
         let request = Request { id: "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(), mode };
         run(&*self.repo, &self.kube, &self.settings, memory, &request, &context).await
     }

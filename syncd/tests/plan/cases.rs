@@ -4,6 +4,7 @@ use insta::assert_snapshot;
 use manifest::index::Sync;
 use syncd::live::Inside;
 use syncd::plan::DeleteReason;
+use syncd::report::SuspendedScope;
 
 use crate::world::{Objects, World, id};
 
@@ -71,6 +72,85 @@ fn an_object_that_moves_to_a_service_that_is_ahead_is_only_forgotten() {
 fn an_object_that_two_services_held_is_deleted_by_one() {
     let both = &[("ConfigMap x", "v1")];
     let world = World::new().settled("a", both).settled("b", both).seen("a", "ConfigMap x");
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn a_suspended_service_is_left_alone_and_what_stands_on_it_waits() {
+    let after_a = Sync { depends_on: vec!["a".to_owned()], ..Sync::default() };
+    let world = World::new()
+        .wants("a", &[("ConfigMap a", "v2")])
+        .wants_so("b", &[("ConfigMap b", "v2")], after_a.clone())
+        .wants_so("c", &[("ConfigMap c", "v1")], after_a)
+        .settled("a", &[("ConfigMap a", "v1")])
+        .settled("b", &[("ConfigMap b", "v1")])
+        .settled("c", &[("ConfigMap c", "v1")])
+        .suspended(SuspendedScope::Service("a".to_owned()));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn what_stands_on_a_suspended_service_that_needs_nothing_goes_on() {
+    let after_a = Sync { depends_on: vec!["a".to_owned()], ..Sync::default() };
+    let world = World::new()
+        .wants("a", &[("ConfigMap a", "v1")])
+        .wants_so("b", &[("ConfigMap b", "v2")], after_a)
+        .settled("a", &[("ConfigMap a", "v1")])
+        .settled("b", &[("ConfigMap b", "v1")])
+        .suspended(SuspendedScope::Service("a".to_owned()));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn suspended_objects_are_recorded_ahead_and_left_and_the_rest_goes_on() {
+    let world = World::new()
+        .wants("a", &[("ConfigMap changed", "v2"), ("ConfigMap new", "v1"), ("ConfigMap rest", "v2")])
+        .settled("a", &[("ConfigMap changed", "v1"), ("ConfigMap old", "v1"), ("ConfigMap rest", "v1")])
+        .seen("a", "ConfigMap old")
+        .suspended(SuspendedScope::Object(id("ConfigMap changed")))
+        .suspended(SuspendedScope::Object(id("ConfigMap new")))
+        .suspended(SuspendedScope::Object(id("ConfigMap old")));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn a_full_sync_leaves_a_suspended_object_that_is_as_it_should_be() {
+    let objects: Objects<'_> = &[("ConfigMap a", "v1"), ("ConfigMap b", "v1")];
+    let mut world = World::new().wants("a", objects).settled("a", objects);
+    world.scope = syncd::plan::Scope::Full;
+    let world = world
+        .policy(|policy| policy.trigger = syncd::report::Trigger::Full)
+        .suspended(SuspendedScope::Object(id("ConfigMap a")));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn what_a_suspended_service_holds_moves_in_the_records_only() {
+    let world = World::new()
+        .wants("b", &[("ConfigMap x", "v2"), ("ConfigMap y", "v1")])
+        .settled("a", &[("ConfigMap x", "v1")])
+        .suspended(SuspendedScope::Service("a".to_owned()));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn what_left_the_index_while_it_is_suspended_stays() {
+    let world = World::new()
+        .wants("b", &[("ConfigMap y", "v1")])
+        .settled("a", &[("ConfigMap x", "v1")])
+        .seen("a", "ConfigMap x")
+        .suspended(SuspendedScope::Service("a".to_owned()));
+    assert_snapshot!(world.printed());
+}
+
+#[test]
+fn in_a_suspended_environment_there_is_nothing_to_do() {
+    let world = World::new()
+        .wants("a", &[("ConfigMap a", "v2")])
+        .settled("a", &[("ConfigMap a", "v1")])
+        .settled("gone", &[("ConfigMap x", "v1")])
+        .seen("gone", "ConfigMap x")
+        .suspended(SuspendedScope::Environment);
     assert_snapshot!(world.printed());
 }
 

@@ -6,6 +6,8 @@ use syncd::plan::{
     DeleteReason, DeleteStage, Plan, PlannedDelete, Problem, Reason, ServicePlan, Withheld, WithheldObject,
 };
 
+use syncd::report::SuspendedScope;
+
 use crate::world::{Objects, World, id, set};
 
 /// A world with something of everything: two new objects, an update, a deletion, a move, a definition with an instance.
@@ -293,4 +295,41 @@ fn waves_without_cycles_pass() {
     let mut world = world().wants_so("d", &[("ConfigMap d", "v1")], later);
     let plan = world.plan_unverified();
     assert_eq!(world.verify(&plan), Ok(()));
+}
+
+#[test]
+fn touching_what_is_suspended() {
+    let verdict = |scope: SuspendedScope| {
+        let mut world = world();
+        let plan = world.plan_unverified();
+        world.suspended(scope).verify(&plan).expect_err("the plan knows nothing of it")
+    };
+    let touched =
+        |object: &str, service: &str| format!("{object} of service `{service}` is touched although it is suspended");
+    let object = |text: &str| SuspendedScope::Object(id(text));
+    assert_eq!(verdict(object("ConfigMap update")), [touched("ConfigMap n/update", "a")], "an apply");
+    assert_eq!(verdict(object("Secret old")), [touched("Secret n/old", "a")], "a deletion");
+    let of_a = [
+        "Widget.example.org n/w",
+        "Deployment.apps n/d",
+        "ConfigMap n/new",
+        "ConfigMap n/old",
+        "ConfigMap n/update",
+        "Secret n/old",
+    ];
+    let of_a = of_a.map(|object| touched(object, "a"));
+    let all = verdict(SuspendedScope::Service("a".to_owned()));
+    for expected in &of_a {
+        assert!(all.contains(expected), "{all:?}");
+    }
+    assert!(all.contains(&touched("ConfigMap n/moves", "b")), "it belongs to the service: {all:?}");
+    assert_eq!(all.len(), of_a.len() + 1, "{all:?}");
+    let all = verdict(SuspendedScope::Environment);
+    assert!(
+        all.len() > of_a.len() && all.iter().all(|one| one.ends_with("is touched although it is suspended")),
+        "{all:?}"
+    );
+    let mut world = world();
+    let plan = world.plan_unverified();
+    assert_eq!(world.suspended(SuspendedScope::Service("c".to_owned())).verify(&plan), Ok(()));
 }

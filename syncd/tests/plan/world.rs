@@ -14,7 +14,7 @@ use syncd::desired::{Content, Desired, Object, Source};
 use syncd::live::{Inside, Live, Resident, Seen};
 use syncd::plan::{Plan, Policy, Scope, Selection, plan, select, verify};
 use syncd::repo::{CommitInfo, Revision};
-use syncd::report::Trigger;
+use syncd::report::{Suspended, SuspendedScope, Suspension, Trigger};
 use syncd::state::{Held, Intent, Reading, Record, Settled, State, Stored};
 
 /// Everything that a plan depends on.
@@ -87,6 +87,7 @@ impl World {
                 approved: BTreeSet::new(),
                 protected: protected_by_default(),
                 adopt: BTreeSet::new(),
+                suspended: Suspended::default(),
                 trigger: Trigger::Changed,
             },
         }
@@ -249,6 +250,13 @@ impl World {
         self
     }
 
+    /// Something is left alone.
+    pub fn suspended(mut self, scope: SuspendedScope) -> Self {
+        let (reason, since) = ("a test".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+        self.policy.suspended.0.push(Suspension { scope, reason, since, until: None });
+        self
+    }
+
     pub fn policy(mut self, change: impl FnOnce(&mut Policy)) -> Self {
         change(&mut self.policy);
         self
@@ -257,7 +265,14 @@ impl World {
     /// Returns what is looked at; completes the world's hashes.
     fn select(&mut self) -> Selection {
         self.desired.source.root = self.desired.source.index.root();
-        let selection = select(&self.desired.source.index, &self.state, &self.live, &self.resting, self.scope);
+        let selection = select(
+            &self.desired.source.index,
+            &self.state,
+            &self.live,
+            &self.resting,
+            &self.policy.suspended,
+            self.scope,
+        );
         // As in a cycle: what is not needed is not read.
         self.desired.services.retain(|name, _| selection.load.contains(name));
         selection

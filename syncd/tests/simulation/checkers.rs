@@ -10,6 +10,7 @@ mod objects;
 mod order;
 mod records;
 mod services;
+mod suspended;
 
 use sandbox::Cluster as Model;
 use serde_json::Value;
@@ -84,6 +85,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
         Box::new(order::PruneLast),
         Box::new(services::Isolation::default()),
         Box::new(services::Fuse::default()),
+        Box::new(suspended::Suspended::default()),
         Box::new(leaders::Fence),
         Box::new(leaders::Epoch::default()),
     ]

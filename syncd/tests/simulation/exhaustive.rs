@@ -89,6 +89,29 @@ pub fn histories() -> Vec<History> {
                 vec![service("a", &[("ConfigMap a", "v2")]), depends(service("b", &[("ConfigMap b", "v2")]), "a")],
             ],
         ),
+        History::new(
+            "suspended service",
+            vec![
+                Step::Commit(one.clone()),
+                Step::Settle,
+                Step::Suspend("service a".to_owned()),
+                Step::Commit(two.clone()),
+                Step::Wait(20),
+                Step::Resume,
+            ],
+        ),
+        History::new(
+            "suspended object",
+            vec![
+                Step::Commit(one.clone()),
+                Step::Settle,
+                Step::Suspend("ConfigMap a".to_owned()),
+                Step::Edit("ConfigMap a".to_owned()),
+                Step::Commit(two.clone()),
+                Step::Wait(20),
+                Step::Resume,
+            ],
+        ),
         // The second revision is taken back before it can be done.
         History::new(
             "revert",

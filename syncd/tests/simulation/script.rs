@@ -52,6 +52,10 @@ pub enum Step {
     Jump(i64),
     /// People approve what is held.
     Approve,
+    /// People want this left alone, and nothing else: `environment`, `service NAME`, or an object.
+    Suspend(String),
+    /// People want nothing left alone any more.
+    Resume,
 }
 
 /// A history.
@@ -69,6 +73,11 @@ pub struct History {
 }
 
 impl History {
+    /// Tells whether anything is suspended in it.
+    pub fn suspends(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, Step::Suspend(_)))
+    }
+
     pub fn new(name: &str, steps: Vec<Step>) -> Self {
         History {
             name: name.to_owned(),

@@ -64,11 +64,30 @@ pub fn drawn(seed: u64) -> History {
             steps.push(Step::Wait(*chance.pick(&[1, 3, 8, 16, 30, 70])));
         }
     }
+    suspend(&mut steps, &mut root.branch("suspensions"));
     History {
         processes,
         state_bytes: if chance.one_in(4) { 600 } else { 200 << 10 },
         weather: if chance.one_in(12) { Weather::Calm } else { Weather::drawn(root.branch("weather")) },
         ..History::new(&format!("seed {seed}"), steps)
+    }
+}
+
+/// Lets people suspend something in one of four histories, and perhaps resume it before the end.
+fn suspend(steps: &mut Vec<Step>, chance: &mut Chance) {
+    if !chance.one_in(4) {
+        return;
+    }
+    let what = match chance.below(3) {
+        0 => "environment".to_owned(),
+        1 => format!("service {}", chance.pick(&NAMES)),
+        _ => (*chance.pick(&OBJECTS)).to_owned(),
+    };
+    let at = 1 + usize::try_from(chance.below(steps.len() as u64)).expect("few");
+    steps.insert(at, Step::Suspend(what));
+    if chance.one_in(2) {
+        let left = steps.len() - at;
+        steps.insert(at + 1 + usize::try_from(chance.below(left as u64)).expect("few"), Step::Resume);
     }
 }
 

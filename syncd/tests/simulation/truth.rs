@@ -10,6 +10,7 @@ use sandbox::Cluster as Model;
 use serde_json::Value;
 use syncd::cluster::{Apply, StateObject};
 use syncd::repo::Revision;
+use tokio::time::Instant;
 
 use crate::model::services::{Service, manifest};
 use crate::model::{ENVIRONMENT, HOME, list_state};
@@ -200,7 +201,8 @@ impl Records {
             }
             records.services.insert(service.to_owned(), record);
         }
-        let is_part = |name: &&String| name.contains('.') && !name.ends_with(".approved");
+        let is_part =
+            |name: &&String| name.contains('.') && !name.ends_with(".approved") && !name.ends_with(".suspended");
         records.strays = maps.keys().filter(is_part).filter(|name| !used.contains(*name)).cloned().collect();
         records
     }
@@ -222,6 +224,10 @@ pub struct Truth {
     pub approvals: usize,
     /// The history was rewritten at some time: people have to approve the tip.
     pub elsewhere: bool,
+    /// What is suspended, and since when.
+    pub suspended: Option<(String, Instant)>,
+    /// Something was suspended at some time: what comes before what, and who fails of whom, is not the same any more.
+    pub was_suspended: bool,
 }
 
 impl Truth {

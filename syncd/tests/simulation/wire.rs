@@ -199,6 +199,16 @@ impl Cluster for Wire {
         self.watch(what, kind, move |model| model::watch_around(model, &of, namespace.as_deref())).await
     }
 
+    async fn watch_state(&self, name: &str) -> Result<Watching, ClusterError> {
+        let of = name.to_owned();
+        // Where nobody suspends anything it is no part of the history: no call, and nothing that goes wrong.
+        if !self.world.suspends {
+            return model::watch_state(&self.world.model, name);
+        }
+        let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+        self.watch(format!("watch {name}"), &kind, move |model| model::watch_state(model, &of)).await
+    }
+
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {
         let (namespace, uid) = (namespace.to_owned(), uid.to_owned());
         self.call(What::read("list events".to_owned(), ""), move |model| model::events_of(model, &namespace, &uid))

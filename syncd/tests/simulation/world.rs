@@ -40,8 +40,9 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
 const RESTART: Duration = Duration::from_secs(2);
 /// Longest time from the end of all faults until everything is as it should be.
 pub const SETTLES: Duration = Duration::from_secs(400);
-/// How long it takes at most until somebody leads and has looked, and the last answer of the repository has come.
-const LANDS: Duration = Duration::from_secs(65);
+/// How long it takes at most until somebody leads and has looked, for the second time too, a minute later at the poll that follows; and the last
+/// answer of the repository has come.
+const LANDS: Duration = Duration::from_secs(80);
 /// How long it takes at most until one that acts alone has looked.
 const POLLS: Duration = Duration::from_secs(20);
 /// How long nothing may be written when nothing is to be done.
@@ -81,6 +82,8 @@ pub struct Shared {
     jumped: AtomicI64,
     start: Instant,
     alone: bool,
+    /// Something is suspended in the history.
+    pub suspends: bool,
 }
 
 type Errand = Box<dyn FnOnce(&Shared) + Send>;
@@ -148,6 +151,7 @@ impl Shared {
             jumped: AtomicI64::new(0),
             start: Instant::now(),
             alone: history.processes == 1,
+            suspends: history.suspends(),
         }
     }
 

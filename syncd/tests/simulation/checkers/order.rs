@@ -84,7 +84,7 @@ impl Checker for Order {
     fn sent(&mut self, scene: &Scene<'_>, sent: &Sent<'_>) -> Verdict {
         let Deed::Apply(apply) = sent.deed else { return Ok(()) };
         let id = &apply.id;
-        let Some(commit) = scene.truth.in_force() else { return Ok(()) };
+        let Some(commit) = scene.truth.in_force().filter(|_| !scene.truth.was_suspended) else { return Ok(()) };
         let service = apply.body["metadata"]["labels"]["syncd/service"].as_str().unwrap_or_default();
         if apply.dry_run || rank(id) == 0 {
             return Ok(());
@@ -128,7 +128,7 @@ impl Checker for PruneLast {
 
     fn sent(&mut self, scene: &Scene<'_>, sent: &Sent<'_>) -> Verdict {
         let Deed::Delete(id, _) = sent.deed else { return Ok(()) };
-        let Some(commit) = scene.truth.in_force() else { return Ok(()) };
+        let Some(commit) = scene.truth.in_force().filter(|_| !scene.truth.was_suspended) else { return Ok(()) };
         let holders: Vec<&str> = scene.truth.records.holders(id).map(|(service, _)| service).collect();
         for service in holders {
             if let Some(other) = missing(scene, commit, service, |_| true) {

@@ -55,7 +55,7 @@ impl Checker for Isolation {
             wanting.collect::<Vec<_>>()
         });
         hurt.extend(disturbed);
-        let Some(commit) = scene.truth.in_force() else { return Ok(()) };
+        let Some(commit) = scene.truth.in_force().filter(|_| !scene.truth.was_suspended) else { return Ok(()) };
         for (name, service) in &report.services {
             if !matches!(service.state, ServiceState::Failed | ServiceState::Blocked) || hurt.contains(ALL) {
                 continue;

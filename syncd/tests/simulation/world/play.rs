@@ -94,6 +94,9 @@ impl Play<'_> {
                 return;
             }
         }
+        if self.history.suspends() {
+            self.suspend(None);
+        }
         self.calm();
         // What is under way still lands, and somebody leads: the time to be well again begins then.
         while !self.world.violated() && !self.world.inner().queue.is_empty() {
@@ -345,6 +348,8 @@ impl Play<'_> {
             }
             Step::Jump(seconds) => drop(self.world.jumped.fetch_add(*seconds, Ordering::Relaxed)),
             Step::Approve => self.approve(),
+            Step::Suspend(what) => self.suspend(Some(what)),
+            Step::Resume => self.suspend(None),
         }
     }
 
@@ -404,16 +409,40 @@ impl Play<'_> {
         if plans.is_empty() {
             return;
         }
-        let name = format!("syncd-{ENVIRONMENT}.approved");
-        let text = json!({"format": 1, "environment": ENVIRONMENT, "plans": plans}).to_string();
+        self.say("approved", &json!({"format": 1, "environment": ENVIRONMENT, "plans": plans}).to_string());
+    }
+
+    /// Suspends one thing and nothing else; or nothing.
+    fn suspend(&self, what: Option<&String>) {
+        let scope = |what: &String| match what.strip_prefix("service ") {
+            Some(service) => json!({"service": service}),
+            None if what == "environment" => json!("environment"),
+            None => json!({"object": id(what)}),
+        };
+        let one = |what| json!({"scope": scope(what), "reason": "a history", "since": "2026-01-01T00:00:00Z"});
+        let all: Vec<Value> = what.map(one).into_iter().collect();
+        {
+            let mut inner = self.world.inner();
+            inner.truth.suspended = what.map(|what| (what.clone(), Instant::now()));
+            inner.truth.was_suspended |= what.is_some();
+        }
+        self.say("suspended", &json!({"format": 1, "environment": ENVIRONMENT, "suspensions": all}).to_string());
+    }
+
+    /// Writes what people say into its ConfigMap.
+    fn say(&self, what: &str, text: &str) {
+        let (name, key) = (format!("syncd-{ENVIRONMENT}.{what}"), format!("{what}.json"));
         let labels = json!({"syncd/environment": ENVIRONMENT, "app.kubernetes.io/managed-by": "syncd"});
-        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": HOME, "labels": labels}, "data": {"approved.json": text}});
+        let metadata = json!({"name": name, "namespace": HOME, "labels": labels});
         let folder = format!("/api/v1/namespaces/{HOME}/configmaps");
-        let there = self.world.model.object("", "ConfigMap", HOME, &name);
-        let request = match there {
-            Some(there) if there["data"]["approved.json"] == text.as_str() => return,
-            Some(_) => Request::merge_patch(&format!("{folder}/{name}"), json!({"data": {"approved.json": text}})),
-            None => Request::create(&folder, body),
+        let data = json!({key.as_str(): text});
+        let request = match self.world.model.object("", "ConfigMap", HOME, &name) {
+            Some(there) if there["data"][&key] == text => return,
+            Some(_) => Request::merge_patch(&format!("{folder}/{name}"), json!({"data": data})),
+            None => {
+                let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+                Request::create(&folder, body)
+            }
         };
         self.world.somebody(request);
     }
