@@ -99,6 +99,8 @@ struct Walk {
     begins_history: bool,
     /// Whether everything is looked at once more, for what may have landed late.
     second_look: bool,
+    /// Whether nothing was known any more of what is stored.
+    read_anew: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
     /// The state as it was before a write went wrong: what is told of services that had nothing to do with it.
@@ -130,6 +132,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let clock = Instant::now();
         let new = if mode == Mode::Repair { None } else { self.ask_source().await };
         self.walk.phases.source += clock.elapsed().as_secs_f64();
+        self.walk.read_anew = self.memory.state().is_none();
         let second_look = self.memory.takes_second_look();
         self.walk.second_look = second_look;
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
@@ -158,7 +161,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if fresh {
             self.context.observer.recorded(state.objects());
         }
-        if fresh && !second_look && self.settings.expects_late_requests {
+        // A look that is only the second one has waited for them.
+        if fresh && (self.walk.read_anew || !second_look) && self.settings.expects_late_requests {
             self.memory.note_unanswered(&state);
         }
         if fresh {
@@ -368,7 +372,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Surveyed::Nothing(_) => {
                 let mut state = state;
                 // A write of the root that was not answered may have left another revision in it than the one that all is equal to.
-                if fresh && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root) {
+                if (self.walk.read_anew || self.walk.begins_history)
+                    && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root)
+                {
                     self.adopt_root(&mut state, &source, full).await?;
                 }
                 self.memory.planned_index = Some(source.root);

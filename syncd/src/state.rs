@@ -210,6 +210,8 @@ pub struct Stored {
     pub generation: u64,
     /// Size of its largest ConfigMap.
     pub bytes: usize,
+    /// Parts of records before it that could not be removed, name to resourceVersion.
+    pub stale: BTreeMap<String, String>,
 }
 
 /// The root as it is in the cluster.
@@ -568,7 +570,7 @@ fn decode_record(
     let prefix = format!("{}.", object.name);
     let seen = parts.keys().filter_map(|name| name.strip_prefix(&prefix)?.split_once('-')?.0.parse().ok()).max();
     let generation = file.generation.max(seen.unwrap_or(0));
-    Ok(Stored { record, resource_version, parts: versions, generation, bytes })
+    Ok(Stored { record, resource_version, parts: versions, generation, bytes, stale: BTreeMap::new() })
 }
 
 // ------------------------------------------------------------------------------------------------------------------- requests
@@ -612,14 +614,17 @@ pub async fn write<C: Cluster>(
         resource_version: previous.map(|stored| stored.resource_version.clone()),
     };
     let resource_version = put(cluster, object).await?;
+    let mut stale = BTreeMap::new();
     if let Some(previous) = previous {
-        for (name, version) in &previous.parts {
-            // The new record names them no longer; what remains is found again as a stray part.
-            let _ = cluster.delete_state(name, version).await;
+        // The new record names them no longer.
+        for (name, version) in previous.parts.iter().chain(&previous.stale) {
+            if remove(cluster, name, version).await.is_err() {
+                stale.insert(name.clone(), version.clone());
+            }
         }
     }
     let generation = if parts.is_empty() { generation - 1 } else { generation };
-    Ok(Stored { record, resource_version, parts, generation, bytes })
+    Ok(Stored { record, resource_version, parts, generation, bytes, stale })
 }
 
 /// Deletes the record of a service that holds nothing any more.

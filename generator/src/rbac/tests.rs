@@ -132,6 +132,7 @@ fn an_environment_without_objects_needs_its_state_alone() {
         rules_of(""),
         [
             "Role.rbac.authorization.k8s.io syncd/syncd-prod-state /configmaps  create,delete,get,list,update",
+            "Role.rbac.authorization.k8s.io syncd/syncd-prod-state /configmaps syncd-prod.suspended watch",
             "Role.rbac.authorization.k8s.io syncd/syncd-prod-state /events  create",
             "Role.rbac.authorization.k8s.io syncd/syncd-prod-state coordination.k8s.io/leases  create",
             "Role.rbac.authorization.k8s.io syncd/syncd-prod-state coordination.k8s.io/leases syncd-prod get,update",

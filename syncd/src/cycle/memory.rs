@@ -221,7 +221,11 @@ impl Memory {
         for (name, done) in done {
             self.woken.remove(name);
             match &done.stored {
-                After::Stored(stored) => drop(state.services.insert(name.clone(), Reading::Stored(stored.clone()))),
+                After::Stored(stored) => {
+                    stored.stale.keys().for_each(|part| self.keep_part(part.clone()));
+                    state.stray_parts.extend(stored.stale.clone());
+                    state.services.insert(name.clone(), Reading::Stored(stored.clone()));
+                }
                 After::Nothing => drop(state.services.remove(name)),
                 After::Untouched => {}
                 After::Unknown => known = false,

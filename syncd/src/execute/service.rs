@@ -319,8 +319,10 @@ impl<C: Cluster> Walk<'_, C> {
             }
             Applied::Failed(error) => {
                 let ambiguous = error.class == ErrorClass::Ambiguous;
-                if let Some(held) = self.held.get_mut(&planned.id).filter(|_| ambiguous) {
-                    held.hash = None; // What is there now may be the old manifest or the new one.
+                let is_open = |held: &&mut Held| ambiguous || held.hash == Some(planned.hash);
+                if let Some(held) = self.held.get_mut(&planned.id).filter(is_open) {
+                    // What is there now may be the old manifest or the new one, or what others made of the one that was recorded.
+                    held.hash = None;
                 }
                 if ambiguous && !existed {
                     self.unanswered.insert(planned.id.clone());

@@ -153,8 +153,14 @@ impl World {
         };
         let mut record = Record { held: objects.iter().map(held).collect(), ..Record::default() };
         change(&mut record);
-        let stored =
-            Stored { record, resource_version: "1".to_owned(), parts: BTreeMap::new(), generation: 0, bytes: 0 };
+        let stored = Stored {
+            record,
+            resource_version: "1".to_owned(),
+            parts: BTreeMap::new(),
+            generation: 0,
+            bytes: 0,
+            stale: BTreeMap::new(),
+        };
         self.state.services.insert(service.to_owned(), Reading::Stored(Box::new(stored)));
         self
     }

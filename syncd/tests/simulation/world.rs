@@ -415,14 +415,20 @@ impl Shared {
     fn hurt(&self, by: &str, object: Option<&ObjectRef>, state: Option<&str>) {
         let mut inner = self.inner();
         let inner = &mut *inner;
-        let of_object = object.and_then(|id| {
-            let wanting = inner.truth.in_force().and_then(|commit| commit.wants(id));
-            wanting.or_else(|| inner.truth.records.holders(id).map(|(service, _)| service).next())
+        // Whoever wants it, by any commit: a cycle may be at another one than the root says.
+        let of_object = object.into_iter().flat_map(|id| {
+            let wanting = inner.truth.commits.values().filter_map(|commit| commit.wants(id));
+            wanting.chain(inner.truth.records.holders(id).map(|(service, _)| service))
         });
         let root = format!("syncd-{ENVIRONMENT}-");
         let of_state = state.and_then(|name| name.strip_prefix(&root)).and_then(|rest| rest.split('.').next());
-        let about = of_object.or(of_state);
-        inner.checkers.iter_mut().for_each(|checker| checker.hurt(by, about));
+        let mut about: Vec<Option<&str>> = of_object.chain(of_state).map(Some).collect();
+        if about.is_empty() {
+            about.push(None);
+        }
+        for about in about {
+            inner.checkers.iter_mut().for_each(|checker| checker.hurt(by, about));
+        }
     }
 
     /// Lets a question to the repository pass: how long it takes; nothing: nobody answers.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use manifest::ObjectRef;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::order::is_up;
 use super::{Scene, Verdict};
@@ -93,7 +95,15 @@ fn lacks(live: &Value, wanted: &Value, path: &str) -> Option<String> {
     match (wanted, live) {
         (Value::Object(wanted), Value::Object(live)) => wanted.iter().find_map(|(key, value)| {
             if key == "stringData" {
-                return None; // It is written only: its hash annotation speaks for it.
+                // It is written only, and read as data.
+                let encode = |value: &Value| Value::String(STANDARD.encode(value.as_str().unwrap_or_default()));
+                let data: Map<String, Value> = value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, value)| (name.clone(), encode(value)))
+                    .collect();
+                return lacks(live.get("data").unwrap_or(&Value::Null), &Value::Object(data), "/data");
             }
             lacks(live.get(key).unwrap_or(&Value::Null), value, &format!("{path}/{key}"))
         }),

@@ -476,7 +476,7 @@ impl Play<'_> {
         match () {
             () if truth.tip.is_none() => Ok(()),
             () if !inner.well => Err("nobody has looked".to_owned()),
-            () if truth.records.commit.is_some() && !truth.records.full_sync_at.is_some_and(is_done) => {
+            () if !truth.records.services.is_empty() && !truth.records.full_sync_at.is_some_and(is_done) => {
                 Err("a full sync is due".to_owned())
             }
             () => Ok(()),
