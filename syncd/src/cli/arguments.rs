@@ -227,6 +227,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn objects_are_read_as_they_are_shown() {
+        for text in ["Deployment.apps shop/web", "Namespace shop", "Widget.example.org w", "Widget.example.org n/w"] {
+            assert_eq!(object(text).map(|id| id.to_string()), Ok(text.to_owned()));
+        }
+        let mistakes = [
+            ("", "expected `Kind.group namespace/name`"),
+            ("shop/web", "expected `Kind.group namespace/name`"),
+            ("Deployment.apps", "expected `Kind.group namespace/name`"),
+            ("Deployment.apps shop/web more", "expected `Kind.group namespace/name`"),
+            ("deployment.apps shop/web", "a kind begins with a capital letter"),
+            ("Deployment.apps web", "a Deployment.apps is in a namespace: `Deployment.apps NAMESPACE/web`"),
+            ("Namespace shop/web", "a Namespace is in no namespace: `Namespace web`"),
+            ("Deployment shop/web", "a Deployment has a group: `Deployment.apps shop/web`"),
+            ("ConfigMap SHOP/web", "not a valid namespace"),
+            ("ConfigMap shop/a/b", "not a valid object name"),
+        ];
+        for (text, expected) in mistakes {
+            let error = object(text).expect_err(text);
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
     fn times_are_read_as_people_write_them() {
         assert_eq!(duration("15s"), Ok(Duration::from_secs(15)));
         assert_eq!(duration("12h"), Ok(Duration::from_secs(43_200)));

@@ -10,9 +10,8 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 use manifest::ObjectRef;
-use manifest::object::{Scope, scope};
 
-use super::arguments::{Reach, dns_label, duration};
+use super::arguments::{Reach, dns_label, duration, object};
 use super::output::{Output, print, say};
 use super::{CliError, Exit, SystemClock};
 use crate::cluster::{Cluster, ErrorClass, StateObject};
@@ -226,62 +225,9 @@ fn reason(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads an object as everybody writes it; what Kubernetes' own kinds cannot be is refused.
-fn object(text: &str) -> Result<ObjectRef, String> {
-    let id: ObjectRef = text.parse().map_err(|error: manifest::object::ManifestError| error.message)?;
-    let kind = text.split_once(' ').map_or(text, |(kind, _)| kind);
-    match (scope(&id.group, &id.kind), id.namespace.is_empty()) {
-        (Some(Scope::Namespaced), true) => Err(format!("a {kind} is in a namespace: `{kind} NAMESPACE/{}`", id.name)),
-        (Some(Scope::Cluster), false) => Err(format!("a {kind} is in no namespace: `{kind} {}`", id.name)),
-        _ => match GROUPS.iter().find(|(kind, _)| id.group.is_empty() && *kind == id.kind) {
-            Some((kind, group)) => Err(format!("a {kind} has a group: `{kind}.{group} {}/{}`", id.namespace, id.name)),
-            None => Ok(id),
-        },
-    }
-}
-
-/// Kinds whose group is easily forgotten.
-const GROUPS: [(&str, &str); 12] = [
-    ("CronJob", "batch"),
-    ("DaemonSet", "apps"),
-    ("Deployment", "apps"),
-    ("HorizontalPodAutoscaler", "autoscaling"),
-    ("Ingress", "networking.k8s.io"),
-    ("Job", "batch"),
-    ("NetworkPolicy", "networking.k8s.io"),
-    ("PodDisruptionBudget", "policy"),
-    ("ReplicaSet", "apps"),
-    ("Role", "rbac.authorization.k8s.io"),
-    ("RoleBinding", "rbac.authorization.k8s.io"),
-    ("StatefulSet", "apps"),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn objects_are_read_as_they_are_shown() {
-        for text in ["Deployment.apps shop/web", "Namespace shop", "Widget.example.org w", "Widget.example.org n/w"] {
-            assert_eq!(object(text).map(|id| id.to_string()), Ok(text.to_owned()));
-        }
-        let mistakes = [
-            ("", "expected `Kind.group namespace/name`"),
-            ("shop/web", "expected `Kind.group namespace/name`"),
-            ("Deployment.apps", "expected `Kind.group namespace/name`"),
-            ("Deployment.apps shop/web more", "expected `Kind.group namespace/name`"),
-            ("deployment.apps shop/web", "a kind begins with a capital letter"),
-            ("Deployment.apps web", "a Deployment.apps is in a namespace: `Deployment.apps NAMESPACE/web`"),
-            ("Namespace shop/web", "a Namespace is in no namespace: `Namespace web`"),
-            ("Deployment shop/web", "a Deployment has a group: `Deployment.apps shop/web`"),
-            ("ConfigMap SHOP/web", "not a valid namespace"),
-            ("ConfigMap shop/a/b", "not a valid object name"),
-        ];
-        for (text, expected) in mistakes {
-            let error = object(text).expect_err(text);
-            assert!(error.contains(expected), "{text:?}: {error}");
-        }
-    }
 
     #[test]
     fn reasons_and_times() {
