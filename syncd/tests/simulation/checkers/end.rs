@@ -18,9 +18,10 @@ pub fn converged(scene: &Scene<'_>) -> Verdict {
     let Some(tip) = truth.tip() else { return Ok(()) };
     // Another commit with the same content need not be recorded, nor one of which there never was anything.
     let hashes = |commit: &Commit| commit.services.values().map(|wanted| wanted.hashes.clone()).collect::<Vec<_>>();
+    let is_nothing = tip.services.is_empty() && truth.records.services.is_empty();
     let follows = |from: &Revision| truth.tip.as_ref().is_some_and(|tip| truth.descends(tip, from));
     let is_in_force = match (&truth.records.commit, truth.in_force()) {
-        (Some(revision), Some(commit)) => hashes(commit) == hashes(tip) && follows(revision),
+        (Some(revision), Some(commit)) => follows(revision) && (hashes(commit) == hashes(tip) || is_nothing),
         _ => tip.services.is_empty(),
     };
     if !is_in_force {
