@@ -222,9 +222,12 @@ impl Memory {
             self.woken.remove(name);
             match &done.stored {
                 After::Stored(stored) => {
-                    stored.stale.keys().for_each(|part| self.keep_part(part.clone()));
-                    state.stray_parts.extend(stored.stale.clone());
-                    state.services.insert(name.clone(), Reading::Stored(stored.clone()));
+                    let mut stored = stored.clone();
+                    // From now on they are strays like any other, or the next write of the record would ask for them again.
+                    let stale = std::mem::take(&mut stored.stale);
+                    stale.keys().for_each(|part| self.keep_part(part.clone()));
+                    state.stray_parts.extend(stale);
+                    state.services.insert(name.clone(), Reading::Stored(stored));
                 }
                 After::Nothing => drop(state.services.remove(name)),
                 After::Untouched => {}
