@@ -208,11 +208,15 @@ impl Index {
         struct Header {
             format: u64,
         }
-        let header: Header = serde_json::from_slice(bytes).map_err(IndexError::Syntax)?;
-        if header.format != u64::from(FORMAT) {
-            return Err(IndexError::Format { found: header.format });
+        let read = serde_json::from_slice::<File>(bytes);
+        // What is of another format is told so, whatever else it says; reading it twice is for that case alone.
+        if !read.as_ref().is_ok_and(|file| file.format == FORMAT) {
+            let header: Header = serde_json::from_slice(bytes).map_err(IndexError::Syntax)?;
+            if header.format != u64::from(FORMAT) {
+                return Err(IndexError::Format { found: header.format });
+            }
         }
-        let file: File = serde_json::from_slice(bytes).map_err(IndexError::Syntax)?;
+        let file = read.map_err(IndexError::Syntax)?;
         if file.environment != environment {
             return Err(IndexError::Environment { found: file.environment, expected: environment.to_owned() });
         }
@@ -234,9 +238,11 @@ impl Index {
     pub fn root(&self) -> Hash {
         let mut parts = Parts::new("manifest index root 1");
         parts.add("environment", self.environment.as_bytes());
+        let mut text = Vec::new();
         for (name, entry) in &self.services {
-            let entry = serde_json::to_string(entry).expect("an entry has string keys only");
-            parts.add(name, entry.as_bytes());
+            text.clear();
+            serde_json::to_writer(&mut text, entry).expect("an entry has string keys only");
+            parts.add(name, &text);
         }
         parts.finish()
     }

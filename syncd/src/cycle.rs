@@ -25,7 +25,7 @@ use crate::execute::{Done, execute};
 use crate::live::{self, Live, Presence};
 use crate::plan::{self, Plan, Policy, Scope, Selection, verify};
 use crate::repo::{CommitInfo, Repo, Revision};
-use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Stage, Trigger};
+use crate::report::{CycleError, Event, HeldDeletions, Phases, Report, Services, Stage, Trigger};
 use crate::state::{self, Root, State, StateError, StoredRoot};
 use crate::suspension;
 
@@ -67,8 +67,11 @@ pub async fn run<R: Repo, C: Cluster>(
     let mut cycle = Cycle { repo, cluster, settings, context, memory, walk: Walk::default() };
     cycle.all(request.mode).await;
     let walk = std::mem::take(&mut cycle.walk);
+    let acted = !walk.done.is_empty();
+    let at_rest = walk.at_rest && !acted;
     let mut report = outcome::report(settings, memory, walk);
-    memory.note_services(&report.services);
+    memory.note_services(&report.services, acted);
+    memory.at_rest = at_rest;
     report.id.clone_from(&request.id);
     report.started_at = started_at;
     report.ended_at = context.now();
@@ -103,6 +106,10 @@ struct Walk {
     read_anew: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
+    /// Whether nothing was known that was not known before, and nothing is to be done about what was.
+    at_rest: bool,
+    /// How all services stand, where the last cycle found nothing to do and this one does neither.
+    unchanged: Option<Services>,
     /// The state as it was before a write went wrong: what is told of services that had nothing to do with it.
     lost: Option<State>,
 }
@@ -149,6 +156,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             self.memory.state = state.ok().filter(|_| !fresh);
             return self.fail(Stage::State, &reason);
         }
+        let rested = std::mem::take(&mut self.memory.at_rest);
         let state = match state {
             Ok(state) => self.take_over(state).await,
             error => error,
@@ -174,12 +182,15 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let clock = Instant::now();
         let new = self.check_source(new, &state).await;
         self.walk.phases.source += clock.elapsed().as_secs_f64();
+        let known = self.memory.source.is_some() && new.is_none();
         let Some(source) = self.adopt_source(new, &state).await else {
             self.memory.state = Some(state);
             self.memory.fresh |= fresh;
             return;
         };
-        self.context.observer.drift_policies(drift_policies(&source));
+        if !known {
+            self.context.observer.drift_policies(drift_policies(&source));
+        }
         let mut state = state;
         if self.note_new_history(&mut state, &source).await.is_err() {
             self.memory.fresh = true;
@@ -191,6 +202,15 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             return;
         }
         let fresh = std::mem::take(&mut self.memory.fresh) || fresh;
+        let rested = rested && known && !fresh;
+        if rested && self.memory.waits_for_nothing() && mode != Mode::Full && !self.is_full_sync_due(&state) {
+            // Nothing has come to be known since nothing was to be done.
+            self.walk.trigger = Some(Trigger::None);
+            self.walk.at_rest = true;
+            self.walk.unchanged = Some(self.memory.last.clone());
+            self.memory.state = Some(state);
+            return;
+        }
         let reconciled = self.reconcile(source, state, fresh, mode).await;
         self.memory.look_again.append(&mut self.walk.unseen);
         match reconciled {
@@ -414,7 +434,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             let resting = self.memory.resting(source, full);
             selection = plan::select(&source.index, state, &live, &resting, &suspended, scope);
         }
-        self.memory.forget_settled(&selection);
+        let forgot = self.memory.forget_settled(&selection);
         self.walk.phases.read += clock.elapsed().as_secs_f64();
         let changed = self.memory.planned_index != Some(source.root);
         self.walk.trigger = Some(match () {
@@ -426,6 +446,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             () => Trigger::Retry,
         });
         if selection.act.is_empty() {
+            self.walk.at_rest = !fresh && !changed && !forgot;
             return Surveyed::Nothing(live);
         }
         let Some((desired, mut live)) = self.look(source, state, live, &selection, fresh || full).await else {

@@ -374,7 +374,11 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         let context = Context { clock: &*self.clock, observer: &observer, superseded, heard: &self.heard };
         let mut report =
             cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await;
-        self.drift.cycle_ended(self.memory.state());
+        match self.memory.is_at_rest() {
+            // What is recorded was told when it changed.
+            true => self.drift.cycle_rested(),
+            false => self.drift.cycle_ended(self.memory.state()),
+        }
         report.fights = self.drift.fights();
         report
     }

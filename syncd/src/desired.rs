@@ -5,6 +5,7 @@
 //! taken for empty.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use manifest::index::{Entry, IndexError};
 use manifest::object::{Scope, scope};
@@ -23,8 +24,8 @@ pub struct Source {
     pub revision: Revision,
     /// What it says of itself.
     pub commit: CommitInfo,
-    /// Its index.
-    pub index: Index,
+    /// Its index. Shared: a source is handed around in every cycle, and an index can be large.
+    pub index: Arc<Index>,
     /// The one hash of the index.
     pub root: Hash,
     /// Services that stay at an older revision because what the index named did not become ready. Their entries are of that one.
@@ -34,9 +35,10 @@ pub struct Source {
 impl Source {
     /// Returns the source in which services that were rolled back are at what they were rolled back to.
     pub fn with_kept(mut self, state: &State) -> Source {
-        for (name, record) in state.records() {
-            let Some(entry) = self.index.services.get_mut(name) else { continue };
+        for (name, record) in state.records().filter(|(_, record)| record.rolled_back.is_some()) {
+            let Some(entry) = self.index.services.get(name) else { continue };
             let Some((_, settled)) = record.stays_at(&entry.content) else { continue };
+            let Some(entry) = Arc::make_mut(&mut self.index).services.get_mut(name) else { continue };
             entry.content = settled.content.unwrap_or(entry.content);
             entry.version = settled.version.clone().unwrap_or_else(|| entry.version.clone());
             self.kept.insert(name.clone(), settled.commit.clone());
@@ -69,12 +71,27 @@ pub enum Content {
 }
 
 /// An object that is wanted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// What is to be applied, without owner labels.
-    pub manifest: Manifest,
+    /// API version that it is applied through.
+    pub api_version: String,
     /// Hash of the manifest.
     pub hash: Hash,
+    /// The manifest as JSON. As a value it would take twenty times the memory, and a first sync holds all of them.
+    text: Box<[u8]>,
+}
+
+impl Object {
+    /// Keeps a manifest.
+    pub fn new(manifest: &Manifest) -> Self {
+        let text = serde_json::to_vec(&manifest.value).expect("a manifest has string keys only");
+        Object { api_version: manifest.api_version.clone(), hash: manifest.hash(), text: text.into_boxed_slice() }
+    }
+
+    /// Returns what is to be applied, without owner labels. It is read anew each time.
+    pub fn value(&self) -> Value {
+        serde_json::from_slice(&self.text).expect("it was written as JSON")
+    }
 }
 
 /// Why a revision cannot be followed. The last good one stays in force on each of them.
@@ -235,7 +252,7 @@ pub async fn read_index<R: Repo>(
         source,
     })?;
     let root = index.root();
-    Ok(Source { revision: revision.clone(), commit, index, root, kept: BTreeMap::new() })
+    Ok(Source { revision: revision.clone(), commit, index: Arc::new(index), root, kept: BTreeMap::new() })
 }
 
 /// Reads the manifests of `names`, which are services of the index, and refuses what is wanted twice.
@@ -350,9 +367,8 @@ fn parse(
         if is_state(&manifest.id, &settings.environment, &settings.namespace) {
             return Err(Refusal::State { object: manifest.id });
         }
-        let hash = manifest.hash();
         let id = manifest.id.clone();
-        if objects.insert(id.clone(), Object { manifest, hash }).is_some() {
+        if objects.insert(id.clone(), Object::new(&manifest)).is_some() {
             return Err(Refusal::Duplicate { path, object: id });
         }
     }
@@ -410,11 +426,14 @@ fn check_metadata(manifest: &Manifest) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses every service that was read and wants an object that another service wants too.
+/// Refuses every service that was read and wants an object that another service wants too. What only others want is looked up and not
+/// gathered: there may be many of them.
 fn refuse_shared(desired: &mut Desired, state: &State) {
+    let read: BTreeSet<ObjectRef> =
+        desired.services.keys().flat_map(|service| desired.claims(service, state)).flatten().cloned().collect();
     let mut wanted_by: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
     for service in desired.source.index.services.keys() {
-        for id in desired.claims(service, state).into_iter().flatten() {
+        for id in desired.claims(service, state).into_iter().flatten().filter(|id| read.contains(*id)) {
             wanted_by.entry(id.clone()).or_default().push(service.clone());
         }
     }
@@ -434,7 +453,7 @@ fn refuse_shared(desired: &mut Desired, state: &State) {
 
 impl Desired {
     /// Returns the objects that a service of the index wants, or a superset of them; nothing if that is not known.
-    pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<BTreeSet<&'a ObjectRef>> {
+    pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<Vec<&'a ObjectRef>> {
         let entry = self.source.index.services.get(service)?;
         let recorded = || state.record(service).and_then(|record| record.claims(&entry.content));
         match self.services.get(service) {

@@ -64,6 +64,11 @@ impl Drift {
         kinds.into_iter().for_each(|kinds| self.watch(kinds));
     }
 
+    /// Notes that a cycle has ended that found nothing to do and learned nothing.
+    pub fn cycle_rested(&self) {
+        self.tracker().cycle_rested();
+    }
+
     fn watch(&self, kinds: BTreeSet<GroupKind>) {
         self.wanted.send_if_modified(|wanted| {
             let differs = *wanted != kinds;

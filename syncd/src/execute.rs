@@ -137,12 +137,12 @@ pub async fn execute<C: Cluster>(
         requests: Semaphore::new(settings.concurrency.max(1)),
     };
     let mut records = run.write_ahead(state).await;
-    let holders = holders(state, &records);
+    let holders = holders(plan, state, &records);
     let mut walks = Vec::new();
     for (name, plan) in &plan.services {
         let record = records.remove(name).unwrap_or(Ok(None));
         let (run, holders) = (&run, &holders);
-        walks.push(async move { (name.clone(), service::walk(run, name, plan, record, holders).await) });
+        walks.push(Box::pin(async move { (name.clone(), service::walk(run, name, plan, record, holders).await) }));
     }
     let all = std::pin::pin!(join_all(walks));
     let watches = std::pin::pin!(run.watches.drive(cluster));
@@ -158,19 +158,26 @@ fn workload_namespaces(plan: &Plan) -> BTreeSet<String> {
     waited.filter(|id| runs_pods(&GroupKind::of(id))).map(|id| id.namespace.clone()).collect()
 }
 
-/// Which services have recorded an object, after the widening.
+/// Which services have recorded an object that is to change its holder, after the widening.
 type Holders = BTreeMap<ObjectRef, BTreeSet<String>>;
 
 /// The record of a service after the widening; nothing: it has none.
 type Widening = Result<Option<Stored>, StateError>;
 
-fn holders(state: &State, records: &BTreeMap<String, Widening>) -> Holders {
+/// Looks up who holds what is to change its holder, and nothing else: there may be many records.
+fn holders(plan: &Plan, state: &State, records: &BTreeMap<String, Widening>) -> Holders {
+    let kept = plan.services.values().flat_map(|service| &service.withheld);
+    let moved: BTreeSet<&ObjectRef> =
+        kept.filter(|kept| kept.withheld.holder().is_some()).map(|kept| &kept.id).collect();
+    if moved.is_empty() {
+        return Holders::new();
+    }
     let widened = |name: &String| records.get(name).and_then(|record| record.as_ref().ok()).and_then(Option::as_ref);
     let mut holders = Holders::new();
     let names: BTreeSet<&String> = state.services.keys().chain(records.keys()).collect();
     for name in names {
         let record = widened(name).map(|stored| &stored.record).or_else(|| state.record(name));
-        for id in record.into_iter().flat_map(|record| record.held.keys()) {
+        for id in record.into_iter().flat_map(|record| record.held.keys()).filter(|id| moved.contains(id)) {
             holders.entry(id.clone()).or_default().insert(name.clone());
         }
     }
@@ -240,7 +247,8 @@ impl<C: Cluster> Run<'_, C> {
         for _ in 1..self.settings.retry.tries {
             let written = {
                 let _permit = self.requests.acquire().await;
-                state::write(self.cluster, environment, name, previous, record.clone(), bytes_max).await
+                // Boxed, as in `request`.
+                Box::pin(state::write(self.cluster, environment, name, previous, record.clone(), bytes_max)).await
             };
             match written {
                 Err(StateError::Cluster { source, .. }) if source.class == ErrorClass::Transient => {}
@@ -250,7 +258,7 @@ impl<C: Cluster> Run<'_, C> {
             pause *= 2;
         }
         let _permit = self.requests.acquire().await;
-        state::write(self.cluster, environment, name, previous, record, bytes_max).await
+        Box::pin(state::write(self.cluster, environment, name, previous, record, bytes_max)).await
     }
 
     /// Waits until something that is watched changes. It is not asked whether time is over only when nothing changes: something always
@@ -266,7 +274,8 @@ impl<C: Cluster> Run<'_, C> {
         }
     }
 
-    /// Sends a request, again after a growing pause as long as its error is one of `again` and nothing newer is wanted.
+    /// Sends a request, which is made when it is its turn: thousands of services wait for theirs, and what a request needs is held by
+    /// those alone that are under way. Again after a growing pause as long as its error is one of `again` and nothing newer is wanted.
     async fn request<T, F: Future<Output = Result<T, ClusterError>>>(
         &self,
         again: &[ErrorClass],
@@ -277,7 +286,7 @@ impl<C: Cluster> Run<'_, C> {
         loop {
             let reply = {
                 let _permit = self.requests.acquire().await;
-                request().await
+                Box::pin(request()).await
             };
             match reply {
                 Err(error) if again.contains(&error.class) && tries < self.settings.retry.tries => {

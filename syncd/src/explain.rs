@@ -143,7 +143,7 @@ pub fn explain(
         .collect();
     let manifest = wanted.as_ref().and_then(|wanted| {
         let object = foresight.desired.as_ref()?.object(&wanted.service, id)?;
-        Some(&object.manifest.value)
+        Some(object.value())
     });
     let environment = foresight.source.as_ref().map_or("", |source| source.index.environment.as_str());
     Explanation {
@@ -153,7 +153,7 @@ pub fn explain(
             (next, Some(_)) if next == AT_REST => drift(wanted.as_ref(), foresight).to_owned(),
             (next, _) => next,
         },
-        live: live.map(|live| existing(live, manifest)),
+        live: live.map(|live| existing(live, manifest.as_ref())),
         wanted,
         recorded,
         difference,
@@ -168,7 +168,7 @@ pub fn planned<'a>(id: &ObjectRef, plan: &'a Plan) -> Option<(&'a String, &'a Pl
 /// Returns the service that wants an object.
 pub fn wanted_by<'a>(id: &ObjectRef, foresight: &'a Foresight) -> Option<&'a String> {
     let (desired, state) = (foresight.desired.as_ref()?, foresight.state.as_ref()?);
-    let wants = |service: &&String| desired.claims(service, state).is_some_and(|claims| claims.contains(id));
+    let wants = |service: &&String| desired.claims(service, state).is_some_and(|claims| claims.contains(&id));
     desired.source.index.services.keys().find(wants)
 }
 

@@ -2,15 +2,17 @@
 //!
 //! Knows no cycle: it shows what it was given, as [`crate::view`] puts it in order. No authentication, therefore loopback unless someone
 //! says otherwise, and nothing here that a report may not contain. Invariants: no request changes anything or reaches the cluster or the
-//! repository; however many ask, what is shown is put in order at most once in [`FRESH`], so that they do not slow a sync down.
+//! repository; however many ask, what is shown is put in order, and metrics are written, at most once in [`FRESH`], so that they do not slow a sync down.
 
 mod api;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{self, Sse};
@@ -33,6 +35,10 @@ use crate::view::{Filter, Snapshot, Standing, View};
 
 /// What was put in order is shown for as long, even if more has happened.
 const FRESH: Duration = Duration::from_millis(250);
+/// Writing metrics takes at most one in so many parts of the time,
+const SHARE: u32 = 50;
+/// unless they would be older than this.
+const STALE: Duration = Duration::from_secs(5);
 /// Shortest time between two messages to who wants to hear of changes; longer than [`FRESH`], so that the last one is not missed.
 const TELLING: Duration = Duration::from_millis(500);
 /// How many can hear of changes at the same time.
@@ -48,8 +54,16 @@ pub struct Face {
     silence_max: Duration,
     shown: RwLock<Shown>,
     ordered: Mutex<Option<(Instant, Arc<Snapshot>)>>,
+    written: Mutex<BTreeMap<&'static str, Written>>,
     changes: watch::Sender<u64>,
     hearers: Arc<Semaphore>,
+}
+
+/// The metrics in one of their forms.
+struct Written {
+    at: Instant,
+    took: Duration,
+    text: Bytes,
 }
 
 struct Shown {
@@ -71,6 +85,7 @@ impl Face {
             silence_max,
             shown: RwLock::new(shown),
             ordered: Mutex::default(),
+            written: Mutex::default(),
             changes: watch::Sender::default(),
             hearers: Arc::new(Semaphore::new(HEARERS_MAX)),
         }
@@ -119,6 +134,22 @@ impl Face {
         let snapshot = Arc::new(self.read(|shown| shown.view.snapshot()));
         *ordered = Some((Instant::now(), Arc::clone(&snapshot)));
         snapshot
+    }
+
+    /// Returns the metrics, as they were within [`FRESH`]; where there are so many that writing them is work, a little longer ago, so that
+    /// it never takes more than its [`SHARE`] of the time.
+    fn metrics(&self, form: Form) -> Bytes {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = written.get(form.content_type())
+            && last.at.elapsed() < FRESH.max(last.took * SHARE).min(STALE)
+        {
+            return last.text.clone();
+        }
+        let began = Instant::now();
+        let text = Bytes::from(self.metrics.text(form));
+        let at = Instant::now();
+        written.insert(form.content_type(), Written { at, took: at - began, text: text.clone() });
+        text
     }
 
     /// Says why there is no report.
@@ -272,7 +303,7 @@ async fn drift(State(face): State<Arc<Face>>) -> Response {
 async fn metrics(State(face): State<Arc<Face>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let form = Form::accepted(&accept.collect::<Vec<_>>().join(","));
-    typed(form.content_type(), face.metrics.text(form))
+    typed(form.content_type(), face.metrics(form))
 }
 
 async fn healthz(State(face): State<Arc<Face>>) -> Response {

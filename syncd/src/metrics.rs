@@ -16,7 +16,8 @@ use crate::cycle::{Clock, Takeover};
 use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Revision};
 use crate::report::{
-    CycleResult, Event, Observer, Outcome, Report, ServiceState, Stage, Suspended, SuspendedScope, Trigger,
+    CycleResult, Event, Observer, Outcome, Report, ServiceReport, ServiceState, Services, Stage, Suspended,
+    SuspendedScope, Trigger,
 };
 
 mod source;
@@ -54,6 +55,8 @@ struct Known {
     /// Why the plan that is carried out was made.
     trigger: Option<Trigger>,
     services: BTreeMap<String, Service>,
+    /// How all services stood in the last report: what did not change since is not shown anew.
+    told: Services,
 }
 
 /// The last answer about the tip of the ref, and when the one before it was last given.
@@ -139,8 +142,8 @@ impl Metrics {
             }
             Leadership::Lost { .. } => {
                 count(&all.terms_lost, &[]);
-                *self.known() = Known::default();
-                self.forget_services();
+                let before = std::mem::take(&mut *self.known());
+                before.services.keys().for_each(|name| self.forget_service(name));
                 [&all.verified, &all.rewritten, &all.commit_time, &all.limit].into_iter().for_each(GaugeVec::reset);
                 for gauge in [&all.held, &all.orphans, &all.fights] {
                     set(gauge, &[], 0.0);
@@ -208,22 +211,43 @@ impl Metrics {
         }
     }
 
-    fn forget_services(&self) {
+    /// Takes all series of a service away. That some are not there means nothing.
+    fn forget_service(&self, name: &str) {
         let all = &self.all;
-        [&all.state, &all.failures, &all.lag, &all.withheld, &all.intent, &all.inventory, &all.inventory_ratio]
-            .into_iter()
-            .for_each(GaugeVec::reset);
+        for gauge in [&all.failures, &all.lag, &all.withheld, &all.intent, &all.inventory, &all.inventory_ratio] {
+            let _ = gauge.remove_label_values(&[name]);
+        }
+        for state in shown_states() {
+            let _ = all.state.remove_label_values(&[name, state]);
+        }
     }
 
     fn services(&self, report: &Report) {
         let (all, now, mut known) = (&self.all, self.now(), self.known());
-        self.forget_services();
+        let known = &mut *known;
+        if known.told.is_same(&report.services) {
+            // What is synced still is; whoever is not has told since when.
+            let synced = known.services.values_mut().filter(|service| service.behind_since.is_none());
+            synced.filter_map(|service| service.synced_at.as_mut()).for_each(|synced_at| *synced_at = now);
+            return;
+        }
         let stays = |name: &str| report.services.get(name).is_some_and(|found| found.state != ServiceState::Removed);
-        known.services.retain(|name, _| stays(name));
+        known.services.retain(|name, _| {
+            let stays = stays(name);
+            if !stays {
+                self.forget_service(name);
+            }
+            stays
+        });
+        let told = std::mem::replace(&mut known.told, report.services.clone());
         let pushed_at = known.pushed_at;
-        for (name, found) in report.services.iter().filter(|(name, _)| stays(name)) {
+        for (name, found) in report.services.iter().filter(|(_, found)| found.state != ServiceState::Removed) {
             let service = known.services.entry(name.clone()).or_default();
+            let shown = service.state;
             service.ended(found.state, pushed_at, now);
+            if shown == service.state && told.get(name).is_some_and(|told| is_shown_alike(told, found)) {
+                continue;
+            }
             self.show_state(name, found.state.as_str());
             set(&all.failures, &[name], f64::from(found.failures));
             set(&all.withheld, &[name], number(found.withheld));
@@ -240,8 +264,7 @@ impl Metrics {
     }
 
     fn show_state(&self, service: &str, state: &str) {
-        let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
-        for one in states.map(|state| state.as_str()).chain([APPLYING, WAITING]) {
+        for one in shown_states() {
             set(&self.all.state, &[service, one], f64::from(u8::from(one == state)));
         }
     }
@@ -385,6 +408,18 @@ impl Observer for Metrics {
             Event::Suspended(suspended) => self.suspended(suspended),
         }
     }
+}
+
+/// Returns the states that a service is shown in: one that is gone has no series.
+fn shown_states() -> impl Iterator<Item = &'static str> {
+    let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
+    states.map(|state| state.as_str()).chain([APPLYING, WAITING])
+}
+
+/// Tells whether two reports of a service have the same numbers for what is shown of it.
+fn is_shown_alike(one: &ServiceReport, other: &ServiceReport) -> bool {
+    let shown = |report: &ServiceReport| (report.state, report.failures, report.withheld, report.state_bytes);
+    shown(one) == shown(other)
 }
 
 fn set(gauge: &GaugeVec, labels: &[&str], value: f64) {

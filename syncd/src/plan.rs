@@ -495,9 +495,9 @@ struct Scene<'a> {
     selection: &'a Selection,
     policy: &'a Policy,
     environment: &'a str,
-    /// Which service wants an object.
+    /// Which service wants an object, of those that are decided about.
     wanted_by: BTreeMap<&'a ObjectRef, &'a str>,
-    /// Which services have recorded an object.
+    /// Which services have recorded an object, of those that are decided about.
     held_by: BTreeMap<&'a ObjectRef, Vec<&'a str>>,
     /// The first service of the index of which it is not known what it wants.
     unproven: Option<&'a str>,
@@ -511,20 +511,41 @@ impl<'a> Scene<'a> {
         selection: &'a Selection,
         policy: &'a Policy,
     ) -> Self {
+        // Of an environment of many services, few are planned for: what concerns the others alone is not gathered.
+        let mut concerned: BTreeSet<&ObjectRef> = live.owned.keys().collect();
+        concerned
+            .extend(selection.act.iter().filter_map(|name| state.record(name)).flat_map(|record| record.held.keys()));
+        concerned.extend(desired.services.keys().filter_map(|name| desired.claims(name, state)).flatten());
         let mut wanted_by = BTreeMap::new();
         let mut unproven = None;
         for service in desired.source.index.services.keys() {
             match desired.claims(service, state) {
-                Some(ids) => wanted_by.extend(ids.into_iter().map(|id| (id, service.as_str()))),
+                Some(ids) => {
+                    let ids = ids.into_iter().filter(|id| concerned.contains(id));
+                    wanted_by.extend(ids.map(|id| (id, service.as_str())));
+                }
                 None => unproven = unproven.or(Some(service.as_str())),
             }
         }
         let mut held_by: BTreeMap<&ObjectRef, Vec<&str>> = BTreeMap::new();
         for (service, record) in state.records() {
-            record.held.keys().for_each(|id| held_by.entry(id).or_default().push(service));
+            let ids = record.held.keys().filter(|id| concerned.contains(id));
+            ids.for_each(|id| held_by.entry(id).or_default().push(service));
         }
         let environment = &desired.source.index.environment;
         Scene { desired, state, live, selection, policy, environment, wanted_by, held_by, unproven }
+    }
+
+    /// Returns every object that some service has recorded or wants.
+    fn known(&self) -> BTreeSet<&'a ObjectRef> {
+        let recorded = self.state.records().flat_map(|(_, record)| record.held.keys());
+        let services = self.desired.source.index.services.keys();
+        recorded.chain(services.filter_map(|name| self.desired.claims(name, self.state)).flatten()).collect()
+    }
+
+    /// Returns how many objects are recorded.
+    fn held(&self) -> usize {
+        self.state.records().flat_map(|(_, record)| record.held.keys()).collect::<BTreeSet<_>>().len()
     }
 
     fn is_full(&self) -> bool {
@@ -600,7 +621,8 @@ impl<'a> Scene<'a> {
             let held = record.and_then(|record| record.held.get(id));
             let is_recorded = held.is_some_and(|held| held.uid.as_ref() == Some(&seen.observed.uid));
             let owner = seen.owner.as_ref().filter(|_| !is_recorded)?;
-            let said = annotation(&object.manifest.value, adoption::ANNOTATION_ADOPT);
+            let value = object.value();
+            let said = annotation(&value, adoption::ANNOTATION_ADOPT);
             let allowed = adoption::is_allowed(owner, said, &self.policy.adopt);
             (!allowed).then(|| Problem::Foreign { object: id.clone(), owner: owner.clone() })
         })
@@ -611,12 +633,15 @@ impl<'a> Scene<'a> {
         let settled = record.settled.is_some() && record.intent.is_none();
         let mut stages: BTreeMap<u8, Vec<PlannedApply>> = BTreeMap::new();
         for (id, object) in objects {
-            let wanted = &object.manifest.value;
-            let waits = readiness::is_waited_for(&GroupKind::of(id), wanted) && !is_non_blocking(wanted);
+            // Most of what is wanted is settled: then it does not matter.
+            let waits = || {
+                let wanted = object.value();
+                readiness::is_waited_for(&GroupKind::of(id), &wanted) && !is_non_blocking(&wanted)
+            };
             match self.decide(name, id, object, record, settled) {
                 Decision::Apply { reason: Reason::FullSync, .. } if self.is_suspended(name, id) => {}
                 Decision::Apply { reason, uid, widen } => {
-                    let api_version = object.manifest.api_version.clone();
+                    let api_version = object.api_version.clone();
                     if widen {
                         let widened = Widened { api_version: api_version.clone(), uid: uid.clone() };
                         plan.widen.insert(id.clone(), widened);
@@ -627,7 +652,7 @@ impl<'a> Scene<'a> {
                     }
                     let apply = PlannedApply { id: id.clone(), api_version, hash: object.hash, reason, uid };
                     stages.entry(stage_of(&GroupKind::of(id))).or_default().push(apply);
-                    plan.wait.extend(waits.then(|| id.clone()));
+                    plan.wait.extend(waits().then(|| id.clone()));
                     continue;
                 }
                 Decision::Confirm { uid } => {
@@ -636,8 +661,7 @@ impl<'a> Scene<'a> {
                 Decision::Nothing => {}
             }
             plan.unchanged += 1;
-            let waits = waits && !settled && !self.is_suspended(name, id);
-            plan.wait.extend(waits.then(|| id.clone()));
+            plan.wait.extend((!settled && !self.is_suspended(name, id) && waits()).then(|| id.clone()));
         }
         plan.stages = stages.into_iter().map(|(stage, applies)| ApplyStage { stage, applies }).collect();
     }
@@ -662,7 +686,7 @@ impl<'a> Scene<'a> {
                 Decision::Apply { reason, uid: Some(live.uid.clone()), widen: true }
             }
             (Presence::Absent | Presence::Unowned, Some(held)) => {
-                if settled && held.hash == Some(object.hash) && removes_itself(object) {
+                if settled && held.hash == Some(object.hash) && removes_itself(id, object) {
                     return Decision::Nothing;
                 }
                 let never_seen = held.uid.is_none() && held.hash.is_none();
@@ -705,7 +729,7 @@ impl<'a> Scene<'a> {
             match (self.is_full(), confirmed && held.uid.is_some()) {
                 (true, _) => Reason::FullSync,
                 // Also where the answer to a repair was lost: the hash is not what was changed.
-                (false, _) if self.live.drifted.contains(&object.manifest.id) => Reason::Drifted,
+                (false, _) if self.live.drifted.contains(id) => Reason::Drifted,
                 (false, true) => return Decision::Nothing,
                 (false, false) => return Decision::Confirm { uid: live.uid.clone() },
             }
@@ -792,7 +816,7 @@ impl<'a> Scene<'a> {
         for (name, plan) in services {
             for id in plan.foundations() {
                 let object = self.desired.object(name, id);
-                match object.and_then(|object| defined_kind(&object.manifest.value)) {
+                match object.and_then(|object| defined_kind(&object.value())) {
                     Some(kind) => definitions.insert(kind, id.clone()),
                     None => namespaces.insert(id.name.clone(), id.clone()).map(|_| id.clone()),
                 };
@@ -820,8 +844,8 @@ enum Decision {
 }
 
 /// Tells whether the cluster deletes the object when its work is done: its absence is then no loss.
-fn removes_itself(object: &Object) -> bool {
-    let manifest = &object.manifest;
-    let ttl = manifest.value.pointer("/spec/ttlSecondsAfterFinished");
-    manifest.id.group == "batch" && manifest.id.kind == "Job" && ttl.is_some_and(|ttl| !ttl.is_null())
+fn removes_itself(id: &ObjectRef, object: &Object) -> bool {
+    let ends =
+        |value: serde_json::Value| value.pointer("/spec/ttlSecondsAfterFinished").is_some_and(|ttl| !ttl.is_null());
+    id.group == "batch" && id.kind == "Job" && ends(object.value())
 }

@@ -182,7 +182,7 @@ impl Record {
     }
 
     /// Returns the objects that are wanted by `content`, or a superset of them; nothing if the record does not know them.
-    pub fn claims(&self, content: &Hash) -> Option<BTreeSet<&ObjectRef>> {
+    pub fn claims(&self, content: &Hash) -> Option<Vec<&ObjectRef>> {
         let settled = self.is_settled(Some(content));
         let intended = self.intent.as_ref().is_some_and(|intent| intent.content.as_ref() == Some(content));
         let wanted = |held: &Held| intended || held.leftover.is_none();

@@ -248,7 +248,7 @@ mod tests {
             trigger: Trigger::Changed,
             result: CycleResult::Failed,
             seconds: 12.34,
-            services: services.map(|(name, service)| (name.to_owned(), service)).into(),
+            services: services.map(|(name, service)| (name.to_owned(), service)).into_iter().collect(),
             held: Some(HeldDeletions { id: Hash::of(b"plan"), deletions: 17, limit: 10 }),
             orphans: vec![object("Pod", "stray", Outcome::Failed, None).object],
             errors: Vec::new(),

@@ -45,7 +45,7 @@ pub async fn look<C: Cluster>(
     let index = Index { environment: settings.environment.clone(), services: BTreeMap::new() };
     let root = index.root();
     let revision = state.root.as_ref().map_or_else(|| Revision("none".to_owned()), |stored| stored.root.commit.clone());
-    let source = Source { revision, commit: CommitInfo::default(), index, root, kept: BTreeMap::new() };
+    let source = Source { revision, commit: CommitInfo::default(), index: index.into(), root, kept: BTreeMap::new() };
     let desired = Desired { source, services: BTreeMap::new() };
     let mut live = Live::default();
     // Whatever its time: what was suspended is resumed first, by who knows why it was.

@@ -205,18 +205,23 @@ impl View {
     pub fn end(&mut self, report: Arc<Report>) {
         self.running.clear();
         self.ended.clear();
+        let is_same = self.report.as_ref().is_some_and(|last| last.services.is_same(&report.services));
         let is_news =
             self.report.as_ref().is_none_or(|last| last.result != report.result || last.errors != report.errors);
         // What is remembered of a service that was not looked at is told again with every report.
         let told_before = |name: &String| self.report.as_ref().and_then(|last| last.services.get(name));
-        let news: BTreeMap<&String, &ServiceReport> =
-            report.services.iter().filter(|(name, service)| told_before(name) != Some(*service)).collect();
+        let news: BTreeMap<&String, &ServiceReport> = match is_same {
+            true => BTreeMap::new(),
+            false => report.services.iter().filter(|(name, service)| told_before(name) != Some(*service)).collect(),
+        };
         if is_news || report.trigger != Trigger::None {
             remember(&mut self.history, Arc::new(past(&report, &news)));
         }
         let changes = Arc::make_mut(&mut self.changes);
         changes.extend(news.into_iter().filter_map(|(name, service)| Some((name.clone(), change(&report, service)?))));
-        changes.retain(|name, _| report.services.contains_key(name));
+        if !is_same {
+            changes.retain(|name, _| report.services.contains_key(name));
+        }
         self.report = Some(report);
         self.version += 1;
     }

@@ -20,7 +20,7 @@ use syncd::metrics::{CountedRepo, Form, Metrics};
 use syncd::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use syncd::report::{
     CycleError, CycleResult, Event, HeldDeletions, ObjectReport, Observer, Outcome, Phases, Report, ServiceReport,
-    ServiceState, Stage, Trigger,
+    ServiceState, Services, Stage, Trigger,
 };
 use tower::ServiceExt;
 
@@ -197,8 +197,13 @@ fn what_is_gone_has_no_series() {
 fn a_failed_poll_hides_no_service() {
     let metrics = metrics();
     metrics.cycle(&report(&[("app1", ServiceState::Synced)]));
-    let blind =
-        Report { index: None, revision: None, services: BTreeMap::new(), result: CycleResult::Failed, ..report(&[]) };
+    let blind = Report {
+        index: None,
+        revision: None,
+        services: Services::default(),
+        result: CycleResult::Failed,
+        ..report(&[])
+    };
     metrics.cycle(&blind);
     let series = scrape(&metrics);
     assert_eq!(series["syncd_service_state{service=app1,state=synced}"], 1.0);

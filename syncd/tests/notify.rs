@@ -23,7 +23,7 @@ use sha2::Sha256;
 use syncd::notify::news::{Progress, Teller};
 use syncd::notify::{Config, Kind, News, Notifier, Pace};
 use syncd::repo::{CommitInfo, Revision};
-use syncd::report::{CycleError, CycleResult, Event, Report, ServiceReport, ServiceState, Stage};
+use syncd::report::{CycleError, CycleResult, Event, Report, ServiceReport, ServiceState, Services, Stage};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -31,8 +31,7 @@ const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A report without troubles but those that are given.
 fn report(services: &[(&str, ServiceReport)]) -> Report {
-    let services: BTreeMap<String, ServiceReport> =
-        services.iter().map(|(name, service)| ((*name).to_owned(), service.clone())).collect();
+    let services: Services = services.iter().map(|(name, service)| ((*name).to_owned(), service.clone())).collect();
     let is_fine = services.values().all(|service| service.state == ServiceState::Synced);
     Report {
         services,

@@ -280,3 +280,20 @@ async fn the_pages_as_they_read() {
         insta::assert_snapshot!(name, plain(text(&get(&face, address).await.1)));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn metrics_are_written_once_for_all_who_ask_at_the_same_moment() {
+    let face = face();
+    let ask = async |accept: &str| {
+        let request = Request::get("/metrics").header("accept", accept).body(Body::empty()).unwrap();
+        let response = router(Arc::clone(&face)).oneshot(request).await.unwrap();
+        axum::body::to_bytes(response.into_body(), 64 << 20).await.unwrap()
+    };
+    face.report(&fleet::report(8));
+    let first = ask("text/plain").await;
+    face.report(&fleet::report(9));
+    assert_eq!(ask("text/plain").await, first);
+    assert_ne!(ask("application/openmetrics-text").await, first, "another form is another text");
+    tokio::time::advance(Duration::from_millis(300)).await;
+    assert_ne!(ask("text/plain").await, first);
+}

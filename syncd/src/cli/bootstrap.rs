@@ -166,7 +166,10 @@ async fn objects(repo: &GitRepo, arguments: &Bootstrap) -> Result<Vec<Manifest>,
     let mut manifests = Vec::new();
     for (name, content) in desired.services {
         match content {
-            Content::Objects(objects) => manifests.extend(objects.into_values().map(|object| object.manifest)),
+            Content::Objects(objects) => {
+                // They were manifests when they were read.
+                manifests.extend(objects.values().filter_map(|object| Manifest::from_value(object.value()).ok()));
+            }
             Content::Refused { reason, .. } => {
                 eprintln!("service `{name}` is left out of the roles, as syncd will leave it alone: {reason}");
             }

@@ -14,7 +14,7 @@ use crate::desired::Source;
 use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
-use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState, Suspended};
+use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState, Services, Suspended};
 use crate::state::{Held, Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
@@ -37,7 +37,9 @@ pub struct Memory {
     /// How services that are not synced stand.
     pub(super) reports: BTreeMap<String, ServiceReport>,
     /// How all services stood at the end of the last cycle.
-    pub(super) last: BTreeMap<String, ServiceReport>,
+    pub(super) last: Services,
+    /// Whether the last cycle found nothing to do, so that `last` is true as long as nothing comes to be known.
+    pub(super) at_rest: bool,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,
     /// Deletions that wait for approval.
@@ -107,6 +109,12 @@ impl Memory {
             self.rests.retain(|name, _| !waits(name));
         }
         self.suspended = suspended;
+        self.at_rest = false;
+    }
+
+    /// Tells whether the last cycle found nothing to do and learned nothing.
+    pub fn is_at_rest(&self) -> bool {
+        self.at_rest
     }
 
     /// Notes that the state was taken over.
@@ -198,14 +206,24 @@ impl Memory {
         !selection.act.is_empty() && selection.resting.iter().any(|name| self.held_services.contains(name))
     }
 
-    /// Forgets the failures of services that need nothing any more: a lost answer may have been a good one.
-    pub(super) fn forget_settled(&mut self, selection: &Selection) {
+    /// Forgets the failures of services that need nothing any more: a lost answer may have been a good one. Returns whether there were any.
+    pub(super) fn forget_settled(&mut self, selection: &Selection) -> bool {
+        let remembered =
+            |memory: &Memory| (memory.rests.len(), memory.reports.len(), memory.look_again.len(), memory.drifted.len());
+        let before = remembered(self);
         let waits = |name: &String| selection.resting.contains(name) || selection.suspended.contains(name);
         let open = |name: &String| selection.act.contains(name) || waits(name);
         self.rests.retain(|name, _| open(name));
         self.reports.retain(|name, _| open(name));
         self.look_again.retain(open);
         self.drifted.retain(|_, drifted| open(&drifted.service));
+        remembered(self) != before
+    }
+
+    /// Tells whether nothing is open of which only time or the cluster could tell more: no service failed, none is to be looked at.
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        let failed = !self.rests.is_empty() || !self.reports.is_empty();
+        !failed && self.look_again.is_empty() && self.drifted.is_empty() && self.strays.is_empty()
     }
 
     /// Takes over what became of the services of a plan. Returns whether the state is known.
@@ -274,8 +292,12 @@ impl Memory {
         }
     }
 
-    /// Takes over how all services stand.
-    pub(super) fn note_services(&mut self, services: &BTreeMap<String, ServiceReport>) {
+    /// Takes over how all services stand. Where nothing was done they stand as they will be told again: nothing of it is to be kept apart.
+    pub(super) fn note_services(&mut self, services: &Services, acted: bool) {
+        if !acted {
+            self.last = services.clone();
+            return;
+        }
         let stays = |report: &&ServiceReport| report.state != ServiceState::Removed;
         let at_rest = services
             .iter()

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Memory, Walk};
 use crate::config::Settings;
 use crate::execute::Done;
-use crate::report::{CycleResult, Report, ServiceReport, ServiceState, Stage, Trigger, VERSION};
+use crate::report::{CycleResult, Report, ServiceReport, ServiceState, Services, Stage, Trigger, VERSION};
 use crate::state::{Reading, State};
 
 /// Makes the report; times and id are the caller's.
 pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report {
-    let services = services(memory, &walk);
+    let services = walk.unchanged.clone().unwrap_or_else(|| services(memory, &walk));
     let source = memory.source.as_ref();
     let result = result(memory, &walk, &services);
     Report {
@@ -60,7 +60,7 @@ pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, D
 }
 
 /// Services of this plan as they ended; of the others those that are not synced as they were last, the rest as recorded.
-fn services(memory: &Memory, walk: &Walk) -> BTreeMap<String, ServiceReport> {
+fn services(memory: &Memory, walk: &Walk) -> Services {
     let indexed = memory.source.iter().flat_map(|source| source.index.services.keys());
     let state = memory.state.as_ref().or(walk.lost.as_ref());
     let recorded = state.iter().flat_map(|state| state.services.keys());
@@ -137,7 +137,7 @@ fn settled(name: &str, memory: &Memory, state: Option<&State>) -> ServiceReport 
 }
 
 /// The worst thing that happened.
-fn result(memory: &Memory, walk: &Walk, services: &BTreeMap<String, ServiceReport>) -> CycleResult {
+fn result(memory: &Memory, walk: &Walk, services: &Services) -> CycleResult {
     let of_state = |service: &ServiceReport| match service.state {
         ServiceState::Synced | ServiceState::Removed => CycleResult::Unchanged,
         ServiceState::Superseded => CycleResult::Superseded,

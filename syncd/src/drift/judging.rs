@@ -122,6 +122,13 @@ impl Tracker {
         state.map(|state| self.recorded(state.objects()))
     }
 
+    /// Notes that a cycle found nothing to do: what is recorded is what it was. What was told of others since, our own records above all, is
+    /// not to be looked through at every turn.
+    pub(super) fn cycle_rested(&mut self) {
+        self.cycle_ended(None);
+        self.open.retain(|id, _| self.recorded.contains_key(id));
+    }
+
     /// Takes over what is recorded. Returns the kinds to watch.
     pub(super) fn recorded(&mut self, objects: BTreeMap<ObjectRef, String>) -> BTreeSet<GroupKind> {
         self.recorded = objects;

@@ -67,7 +67,7 @@ impl<C: Cluster> Run<'_, C> {
         let mut redactor = Redactor::default();
         if let Some(Content::Objects(objects)) = self.desired.services.get(service) {
             let secrets = objects.iter().filter(|(id, _)| id.group.is_empty() && id.kind == "Secret");
-            secrets.for_each(|(_, object)| redactor.add_secret(&object.manifest.value));
+            secrets.for_each(|(_, object)| redactor.add_secret(&object.value()));
         }
         redactor
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use manifest::{Hash, Manifest, ObjectRef};
+use manifest::{Hash, ObjectRef};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
     Observed,
 };
-use crate::desired::Desired;
+use crate::desired::{Desired, Object};
 use crate::live::{Presence, Resident, annotation, is_shell, observed, residents};
 use crate::plan::{Plan, PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
@@ -74,24 +74,26 @@ impl<C: Cluster> Run<'_, C> {
     /// Applies one object of a service as planned.
     pub(super) async fn apply(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
         if let Reason::Terminating { uid } = &planned.reason
-            && let Err(stop) = self.wait_gone(service, &planned.id, uid, deadline).await
+            && let Err(stop) = Box::pin(self.wait_gone(service, &planned.id, uid, deadline)).await
         {
             return Applied::GivenUp(stop);
         }
         if matches!(planned.reason, Reason::Adopted { .. })
-            && let Err(error) = self.take_fields(&planned.id, planned.uid.as_deref()).await
+            && let Err(error) = Box::pin(self.take_fields(&planned.id, planned.uid.as_deref())).await
         {
             return Applied::Failed(error);
         }
         match self.send_apply(service, planned, planned.uid.clone()).await {
-            Ok(live) if live.terminating => match self.wait_gone(service, &planned.id, &live.uid, deadline).await {
-                Ok(()) => Applied::Gone,
-                Err(stop) => Applied::GivenUp(stop),
-            },
+            Ok(live) if live.terminating => {
+                match Box::pin(self.wait_gone(service, &planned.id, &live.uid, deadline)).await {
+                    Ok(()) => Applied::Gone,
+                    Err(stop) => Applied::GivenUp(stop),
+                }
+            }
             Ok(live) => Applied::Accepted(live),
             Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
             Err(error) if is_replaced(self.desired, service, planned, &error) => {
-                self.replace(service, planned, deadline).await
+                Box::pin(self.replace(service, planned, deadline)).await
             }
             Err(error) => Applied::Failed(error),
         }
@@ -278,7 +280,7 @@ impl<C: Cluster> Run<'_, C> {
 pub fn apply_of(plan: &Plan, desired: &Desired, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
     let object = desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
     let object = object.expect("a verified plan applies only content that was read");
-    let body = body(&object.manifest, object.hash, &plan.environment, service);
+    let body = body(object.value(), object.hash, &plan.environment, service);
     Apply { id: planned.id.clone(), api_version: planned.api_version.clone(), body, uid, dry_run: false }
 }
 
@@ -289,15 +291,14 @@ pub fn is_replaced(desired: &Desired, service: &str, planned: &PlannedApply, err
     let kind = GroupKind::of(&planned.id);
     let kind = (kind.group.as_str(), kind.kind.as_str());
     let is_one_run = matches!(kind, ("batch", "Job") | ("", "Pod"));
-    let object = desired.object(service, &planned.id);
-    let said = object.and_then(|object| annotation(&object.manifest.value, ANNOTATION_REPLACE));
+    let value = desired.object(service, &planned.id).map(Object::value);
+    let said = value.as_ref().and_then(|value| annotation(value, ANNOTATION_REPLACE));
     let wanted = if is_one_run { said != Some("disabled") } else { said == Some("enabled") && !KEPT.contains(&kind) };
     wanted && error.class == ErrorClass::Immutable && planned.uid.is_some()
 }
 
 /// Returns a manifest as it is sent: with owner labels and its hash.
-fn body(manifest: &Manifest, hash: Hash, environment: &str, service: &str) -> Value {
-    let mut body = manifest.value.clone();
+fn body(mut body: Value, hash: Hash, environment: &str, service: &str) -> Value {
     let metadata = body.get_mut("metadata").and_then(Value::as_object_mut).expect("a manifest has metadata");
     let mut mapping = |name: &str, entries: &[(&str, &str)]| {
         let entry = metadata.entry(name).or_insert(Value::Null);
@@ -381,14 +382,13 @@ mod tests {
         let value = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
             "name": "a", "labels": {"app": "a", "syncd/service": "mine"}, "annotations": null,
         }, "data": {"k": "v"}});
-        let manifest = Manifest::from_value(value).expect("a manifest");
-        let hash = manifest.hash();
+        let hash = Hash::of(b"a");
         let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
             "name": "a",
             "labels": {"app": "a", "syncd/environment": "staging", "syncd/service": "app1"},
             "annotations": {"syncd/hash": hash.to_string()},
         }, "data": {"k": "v"}});
-        assert_eq!(body(&manifest, hash, "staging", "app1"), expected);
+        assert_eq!(body(value, hash, "staging", "app1"), expected);
     }
 
     #[test]

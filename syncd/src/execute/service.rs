@@ -98,10 +98,11 @@ pub(super) async fn walk<C: Cluster>(
         lost_record: lost.is_some(),
         started: Instant::now(),
     };
+    // What comes after another is boxed, here and below: a walk that waits holds what it waits for and not all that it may come to.
     let result = match (&plan.problem, lost) {
         (Some(problem), _) => Err(stop_of(problem)),
         (None, Some(error)) => Err(Stop::Failed(error.to_string(), pause_of_state(&error))),
-        (None, None) => walk.all().await,
+        (None, None) => Box::pin(walk.all()).await,
     };
     // Whoever waits for something that did not come true hears that now.
     let wanted = if result.is_ok() { Ok(()) } else { Err(()) };
@@ -110,7 +111,7 @@ pub(super) async fn walk<C: Cluster>(
     }
     run.board.tell(name, plan.wave, Fact::Ready(name.to_owned()), wanted);
     run.board.tell(name, plan.wave, Fact::Deleted(name.to_owned()), wanted);
-    walk.settle(result).await
+    Box::pin(walk.settle(result)).await
 }
 
 fn stop_of(problem: &Problem) -> Stop {
@@ -152,17 +153,17 @@ impl<C: Cluster> Walk<'_, C> {
         let (foundations, stages): (Vec<&ApplyStage>, Vec<&ApplyStage>) =
             self.plan.stages.iter().partition(|stage| stage.stage == FOUNDATIONS);
         for stage in foundations {
-            self.apply(stage).await?;
+            Box::pin(self.apply(stage)).await?;
         }
-        self.prepare_foundations().await?;
+        Box::pin(self.prepare_foundations()).await?;
         self.wait_for_turn().await?;
         let name = self.name.to_owned();
         self.run.context.tell(&Event::ServiceStarted { service: name.clone() });
         for stage in stages {
-            self.apply(stage).await?;
+            Box::pin(self.apply(stage)).await?;
         }
         self.run.context.tell(&Event::ServiceApplied { service: name.clone() });
-        let ready = self.wait_ready(&self.plan.wait).await;
+        let ready = Box::pin(self.wait_ready(&self.plan.wait)).await;
         if let (Ok(()), Some(id)) = (&ready, self.plan.suspended.first()) {
             // What it wants is not there as a whole: nothing old goes, and nobody stands on it.
             return Err(Stop::Suspended(self.run.suspended(id)));
@@ -171,7 +172,7 @@ impl<C: Cluster> Walk<'_, C> {
             self.run.board.tell(&name, self.plan.wave, Fact::Ready(name.clone()), Ok(()));
         }
         ready?;
-        self.prune().await
+        Box::pin(self.prune()).await
     }
 
     /// Returns what follows when the service does not become ready.
@@ -188,7 +189,7 @@ impl<C: Cluster> Walk<'_, C> {
     fn confirm(&mut self) {
         for (id, uid) in &self.plan.confirm {
             let object = self.run.desired.object(self.name, id).expect("only what was read is confirmed");
-            let api_version = object.manifest.api_version.clone();
+            let api_version = object.api_version.clone();
             self.hold(id, api_version, uid.clone(), object.hash);
         }
         for id in &self.plan.wait {
@@ -214,7 +215,7 @@ impl<C: Cluster> Walk<'_, C> {
         let deadline = self.timeout();
         for id in &ids {
             let object = self.run.desired.object(self.name, id);
-            if let Some(kind) = object.and_then(|object| defined_kind(&object.manifest.value)) {
+            if let Some(kind) = object.and_then(|object| defined_kind(&object.value())) {
                 self.wait_served(id, &kind, deadline).await?;
             }
             self.run.board.tell(self.name, self.plan.wave, Fact::Usable(id.clone()), Ok(()));

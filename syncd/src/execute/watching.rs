@@ -161,7 +161,14 @@ impl Watches {
         }
     }
 
-    fn change(&self, ask: &Ask, event: Result<WatchEvent, ClusterError>) {
+    fn change(&self, ask: &Ask, mut event: Result<WatchEvent, ClusterError>) {
+        // Half of an object is who set what. Here it is asked only who set the finalizers.
+        if let Ok(WatchEvent::Present(_, value)) = &mut event
+            && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+            && !metadata.contains_key("finalizers")
+        {
+            metadata.remove("managedFields");
+        }
         let changed = match ask {
             Ask::Owned(kind) => {
                 if let Some(view) = self.seen().views.get_mut(kind) {

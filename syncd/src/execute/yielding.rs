@@ -44,11 +44,14 @@ fn pointers(apply: &Apply, desired: &Desired, service: &str) -> Vec<String> {
 fn is_autoscaled(desired: &Desired, service: &str, id: &ObjectRef) -> bool {
     let Some(Content::Objects(objects)) = desired.services.get(service) else { return false };
     objects.iter().any(|(other, object)| {
-        let target = |name: &str| object.manifest.value.pointer(&format!("/spec/scaleTargetRef/{name}"));
-        other.group == "autoscaling"
-            && other.kind == "HorizontalPodAutoscaler"
-            && other.namespace == id.namespace
-            && target("kind").and_then(Value::as_str) == Some(id.kind.as_str())
+        let is_near =
+            other.group == "autoscaling" && other.kind == "HorizontalPodAutoscaler" && other.namespace == id.namespace;
+        if !is_near {
+            return false;
+        }
+        let value = object.value();
+        let target = |name: &str| value.pointer(&format!("/spec/scaleTargetRef/{name}"));
+        target("kind").and_then(Value::as_str) == Some(id.kind.as_str())
             && target("name").and_then(Value::as_str) == Some(id.name.as_str())
     })
 }

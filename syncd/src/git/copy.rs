@@ -5,6 +5,8 @@
 //! a lock on the folder keeps a second process out. Knows no network (`source`). Invariant: what is read is verified against its object
 //! id on the way, from the commit to the blob.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -241,7 +243,8 @@ impl LocalCopy {
             .objects
             .set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
         let root = tree_of(&repository, id)?;
-        paths.iter().map(|path| read_file(&repository, root, path, limits.file_bytes)).collect()
+        let mut trees = Trees::default();
+        paths.iter().map(|path| read_file(&repository, &mut trees, root, path, limits.file_bytes)).collect()
     }
 
     /// Returns the copy that holds a commit.
@@ -460,9 +463,15 @@ fn tree_of(repository: &gix::Repository, commit: ObjectId) -> Result<ObjectId, R
     commit_ref.map(|commit| commit.tree()).map_err(|_| RepoError::Corrupt(format!("commit {commit} cannot be read")))
 }
 
+/// Trees that were read and verified, by what is in them: the folder of an environment has an entry for each service, and is asked for as often.
+type Trees = BTreeMap<ObjectId, Entries>;
+/// What is in a tree, by name.
+type Entries = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
+
 /// Walks from the root tree to a file.
 fn read_file(
     repository: &gix::Repository,
+    trees: &mut Trees,
     root: ObjectId,
     path: &str,
     bytes_max: u64,
@@ -471,7 +480,7 @@ fn read_file(
     let mut tree = root;
     let mut names = path.split('/').peekable();
     while let Some(name) = names.next() {
-        let Some((kind, id)) = entry(repository, tree, name)? else { return Ok(None) };
+        let Some((kind, id)) = entry(repository, trees, tree, name)? else { return Ok(None) };
         let is_last = names.peek().is_none();
         match kind {
             EntryKind::Tree if is_last => return Err(refuse("it is a folder".to_owned())),
@@ -491,15 +500,28 @@ fn read_file(
     Ok(None)
 }
 
-fn entry(repository: &gix::Repository, tree: ObjectId, name: &str) -> Result<Option<(EntryKind, ObjectId)>, RepoError> {
+fn entry(
+    repository: &gix::Repository,
+    trees: &mut Trees,
+    tree: ObjectId,
+    name: &str,
+) -> Result<Option<(EntryKind, ObjectId)>, RepoError> {
+    let entries = match trees.entry(tree) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(entries_of(repository, tree)?),
+    };
+    Ok(entries.get(name.as_bytes()).copied())
+}
+
+fn entries_of(repository: &gix::Repository, tree: ObjectId) -> Result<Entries, RepoError> {
     let data = object(repository, tree, Kind::Tree)?;
+    let mut entries = Entries::new();
     for entry in TreeRefIter::from_bytes(&data, tree.kind()) {
         let entry = entry.map_err(|_| RepoError::Corrupt(format!("tree {tree} cannot be read")))?;
-        if entry.filename == name.as_bytes() {
-            return Ok(Some((entry.mode.kind(), entry.oid.to_owned())));
-        }
+        // Of two with one name, which git does not write, the first counts.
+        entries.entry(entry.filename.to_vec()).or_insert((entry.mode.kind(), entry.oid.to_owned()));
     }
-    Ok(None)
+    Ok(entries)
 }
 
 fn io(what: &str, error: &std::io::Error) -> RepoError {

@@ -25,6 +25,9 @@ use super::discovery::Served;
 use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
 
+/// Objects a page of what is there at first: read whole, with all that says who set which field.
+const PAGE_OBJECTS: u32 = 100;
+
 /// Which objects of a kind are watched.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Which<'a> {
@@ -68,7 +71,7 @@ pub(super) fn watch<K: Told>(
         Some(namespace) => Api::namespaced_with(caller.client().clone(), namespace, &resource),
         None => Api::all_with(caller.client().clone(), &resource),
     };
-    let mut config = watcher::Config::default();
+    let mut config = watcher::Config::default().page_size(PAGE_OBJECTS);
     if !which.labels.is_empty() {
         config = config.labels(which.labels);
     }

@@ -19,11 +19,14 @@ use crate::state::{Held, Record, State, is_state, root_name};
 /// Returns the objects that have to be looked at one by one before a plan can delete anything: recorded by a service that is planned
 /// for, and not known to be wanted.
 pub fn candidates(desired: &Desired, state: &State, selection: &Selection) -> BTreeSet<ObjectRef> {
-    let services = &desired.source.index.services;
-    let wanted: BTreeSet<&ObjectRef> =
-        services.keys().filter_map(|service| desired.claims(service, state)).flatten().collect();
     let held = selection.act.iter().filter_map(|service| state.record(service)).flat_map(|record| record.held.keys());
-    held.filter(|id| !wanted.contains(id)).cloned().collect()
+    let mut unwanted: BTreeSet<&ObjectRef> = held.collect();
+    for service in desired.source.index.services.keys() {
+        for id in desired.claims(service, state).into_iter().flatten() {
+            unwanted.remove(id);
+        }
+    }
+    unwanted.into_iter().cloned().collect()
 }
 
 /// Plans what a service does not want any more.
@@ -122,10 +125,13 @@ pub(super) fn is_own(id: &ObjectRef, environment: &str, namespace: &str) -> bool
 pub(super) fn protect_contents(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) {
     let going: BTreeSet<ObjectRef> = all_deletes(services).map(|delete| delete.id.clone()).collect();
     let uids: BTreeSet<String> = all_deletes(services).map(|delete| delete.uid.clone()).collect();
-    let known = scene.held_by.keys().chain(scene.wanted_by.keys()).collect::<BTreeSet<_>>();
+    // Nothing that could take anything along: nothing to gather.
+    if !going.iter().any(is_shell) {
+        return;
+    }
+    let known = scene.known();
     let gone: BTreeSet<ObjectRef> = services.values().flat_map(|plan| plan.gone.iter().cloned()).collect();
-    let staying: Vec<&ObjectRef> =
-        known.into_iter().copied().filter(|id| !going.contains(id) && !gone.contains(id)).collect();
+    let staying: Vec<&ObjectRef> = known.into_iter().filter(|id| !going.contains(id) && !gone.contains(id)).collect();
     withhold(services, |delete| {
         let id = &delete.id;
         if !is_shell(id) || delete.terminating {
@@ -160,7 +166,8 @@ pub(super) fn protect_contents(scene: &Scene<'_>, services: &mut BTreeMap<String
 /// Withholds deletions that need an approval which is not there: all, when they are more than the policy lets through, else those
 /// that take more along than the object itself.
 pub(super) fn consent(scene: &Scene<'_>, services: &mut BTreeMap<String, ServicePlan>) -> Option<HeldDeletions> {
-    let limit = scene.policy.fuse.limit(scene.held_by.len());
+    all_deletes(services).next()?;
+    let limit = scene.policy.fuse.limit(scene.held());
     let too_many = all_deletes(services).count() > limit;
     let asks = |delete: &PlannedDelete| too_many || is_protected(scene, delete);
     let deletions = all_deletes(services).filter(|delete| asks(delete)).count();

@@ -61,6 +61,9 @@ async fn nothing_new_costs_the_cluster_nothing() {
     let report = world.synced().await;
     assert_eq!((report.result, report.trigger), (CycleResult::Unchanged, Trigger::None));
     assert_eq!(states(&report), [("app1", ServiceState::Synced)].into());
+    // And from then on no work: what is told is not even put together anew.
+    let report = world.synced().await;
+    assert!(world.synced().await.services.is_same(&report.services));
 
     // Another commit with the same index; another index with the same contents.
     let same = world.commit(&[service("app1", APP)]);

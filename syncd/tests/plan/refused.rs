@@ -282,8 +282,9 @@ fn a_plan_for_content_that_changed_since() {
     let plan = world.plan_unverified();
     if let Some(syncd::desired::Content::Objects(objects)) = world.desired.services.get_mut("a") {
         let object = objects.get_mut(&id("ConfigMap new")).expect("wanted");
-        set(&mut object.manifest.value, "/data/v", json!("v9"));
-        object.hash = object.manifest.hash();
+        let mut value = object.value();
+        set(&mut value, "/data/v", json!("v9"));
+        *object = syncd::desired::Object::new(&manifest::Manifest::from_value(value).expect("a manifest"));
     }
     let message = "ConfigMap n/new of service `a` is applied with content that the index does not name";
     assert_eq!(world.verify(&plan), Err(vec![message.to_owned()]));

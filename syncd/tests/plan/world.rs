@@ -74,7 +74,7 @@ impl World {
         let index = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
         let commit = CommitInfo::default();
         let revision = Revision("0123456789abcdef0123456789abcdef01234567".to_owned());
-        let source = Source { revision, commit, root: index.root(), index, kept: BTreeMap::new() };
+        let source = Source { revision, commit, root: index.root(), index: index.into(), kept: BTreeMap::new() };
         World {
             desired: Desired { source, services: BTreeMap::new() },
             state: State::default(),
@@ -108,10 +108,10 @@ impl World {
             sync,
             version: "1.0".to_owned(),
         };
-        self.desired.source.index.services.insert(service.to_owned(), entry);
+        std::sync::Arc::make_mut(&mut self.desired.source.index).services.insert(service.to_owned(), entry);
         let object = |(text, content): &(&str, &str)| {
             let manifest = manifest(text, content);
-            (manifest.id.clone(), Object { hash: manifest.hash(), manifest })
+            (manifest.id.clone(), Object::new(&manifest))
         };
         self.desired.services.insert(service.to_owned(), Content::Objects(objects.iter().map(object).collect()));
         self
