@@ -347,6 +347,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if let Some(source) = new {
             let (revision, commit) = (source.revision.clone(), source.commit.clone());
             self.context.tell(&Event::Revision { revision, commit });
+            self.memory.owes_root |= self.memory.source.as_ref().is_some_and(|before| !before.wants_same(&source));
             self.memory.source = Some(source);
         }
         if self.memory.source.is_none()
@@ -391,12 +392,14 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Surveyed::Planned(survey) => *survey,
             Surveyed::Nothing(_) => {
                 let mut state = state;
-                // A write of the root that was not answered may have left another revision in it than the one that all is equal to.
-                if (self.walk.read_anew || self.walk.begins_history)
+                // All is as it says, and another index may be recorded: by a write that was not answered, or because what it wanted beside this
+                // one was never come to.
+                if (self.walk.read_anew || self.walk.begins_history || self.memory.owes_root)
                     && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root)
                 {
                     self.adopt_root(&mut state, &source, full).await?;
                 }
+                self.memory.owes_root = false;
                 self.memory.planned_index = Some(source.root);
                 return Ok(state);
             }

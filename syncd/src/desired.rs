@@ -33,6 +33,13 @@ pub struct Source {
 }
 
 impl Source {
+    /// Tells whether the same services are to have the same content, whatever else an index says of them.
+    pub fn wants_same(&self, other: &Source) -> bool {
+        let (mine, theirs) = (&self.index.services, &other.index.services);
+        let same = || mine.iter().zip(theirs).all(|(one, other)| (one.0, one.1.content) == (other.0, other.1.content));
+        self.root == other.root || mine.len() == theirs.len() && same()
+    }
+
     /// Returns the source in which services that were rolled back are at what they were rolled back to.
     pub fn with_kept(mut self, state: &State) -> Source {
         for (name, record) in state.records().filter(|(_, record)| record.rolled_back.is_some()) {

@@ -95,9 +95,6 @@ pub struct ServicePlan {
     pub widen: BTreeMap<ObjectRef, Widened>,
     /// What to apply, one stage after the other.
     pub stages: Vec<ApplyStage>,
-    /// Objects that are as they should be, without the record saying so yet, with their uids.
-    #[serde(serialize_with = "as_list")]
-    pub confirm: BTreeMap<ObjectRef, String>,
     /// Objects that must be ready before the service is.
     pub wait: Vec<ObjectRef>,
     /// Objects that would be applied and are suspended: recorded ahead as the others, and left as they are.
@@ -430,7 +427,6 @@ impl Plan {
         let is_idle = |service: &ServicePlan| {
             service.problem.is_none()
                 && service.applies().all(|apply| apply.reason == Reason::FullSync)
-                && service.confirm.is_empty()
                 && service.deletes.is_empty()
                 && service.gone.is_empty()
                 && !service.withheld.iter().any(|kept| kept.withheld.is_pending())
@@ -655,9 +651,6 @@ impl<'a> Scene<'a> {
                     plan.wait.extend(waits().then(|| id.clone()));
                     continue;
                 }
-                Decision::Confirm { uid } => {
-                    plan.confirm.insert(id.clone(), uid);
-                }
                 Decision::Nothing => {}
             }
             plan.unchanged += 1;
@@ -676,10 +669,8 @@ impl<'a> Scene<'a> {
             }
             (Presence::Present(live), Some(held)) => self.decide_held(service, id, object, held, live),
             (Presence::Present(live), None) => {
-                let as_wanted = self.is_as_wanted(service, object, live);
                 let reason = match from {
                     Some((from, _)) => Reason::Moved { from: from.to_owned() },
-                    None if as_wanted && !self.is_full() => return Decision::Confirm { uid: live.uid.clone() },
                     None if !self.is_ours(live) => self.adopted(id),
                     None => Reason::Unrecorded,
                 };
@@ -719,23 +710,24 @@ impl<'a> Scene<'a> {
     fn decide_held(&self, service: &str, id: &ObjectRef, object: &Object, held: &Held, live: &Observed) -> Decision {
         let same_uid = held.uid.as_ref().is_none_or(|uid| *uid == live.uid);
         let confirmed = held.hash == Some(object.hash);
+        let as_wanted = self.is_as_wanted(service, object, live);
         let reason = if !self.is_ours(live) && held.uid.as_ref() != Some(&live.uid) {
             self.adopted(id)
         } else if !same_uid {
             Reason::Recreated
         } else if !self.is_owned_by(service, live) {
             Reason::Relabelled
-        } else if self.is_as_wanted(service, object, live) {
-            match (self.is_full(), confirmed && held.uid.is_some()) {
-                (true, _) => Reason::FullSync,
-                // Also where the answer to a repair was lost: the hash is not what was changed.
-                (false, _) if self.live.drifted.contains(id) => Reason::Drifted,
-                (false, true) => return Decision::Nothing,
-                (false, false) => return Decision::Confirm { uid: live.uid.clone() },
-            }
-        } else if confirmed {
+        } else if as_wanted && self.is_full() {
+            Reason::FullSync
+        } else if as_wanted && self.live.drifted.contains(id) {
+            // Also where the answer to a repair was lost: the hash is not what was changed.
+            Reason::Drifted
+        } else if as_wanted && confirmed && held.uid.is_some() {
+            return Decision::Nothing;
+        } else if confirmed && !as_wanted {
             Reason::LiveDiffers
-        } else if held.hash.is_none() {
+        } else if held.hash.is_none() || confirmed {
+            // Also if it says to be what is wanted: only an apply finds what others have made of it since.
             Reason::Unconfirmed
         } else {
             Reason::Changed
@@ -839,7 +831,6 @@ impl<'a> Scene<'a> {
 /// What is done about an object that is wanted.
 enum Decision {
     Apply { reason: Reason, uid: Option<String>, widen: bool },
-    Confirm { uid: String },
     Nothing,
 }
 

@@ -40,6 +40,8 @@ pub struct Memory {
     pub(super) last: Services,
     /// Whether the last cycle found nothing to do, so that `last` is true as long as nothing comes to be known.
     pub(super) at_rest: bool,
+    /// Whether what is in force wants other content than something that was in force before, which may still be the one that is recorded.
+    pub(super) owes_root: bool,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,
     /// Deletions that wait for approval.

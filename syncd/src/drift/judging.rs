@@ -213,7 +213,9 @@ impl Tracker {
         let fields: Arc<[u64]> = fields.into();
         let (known, terminating) = (self.objects.remove(&id), observed.terminating);
         let same = known.filter(|known| known.observed.uid == observed.uid && known.time == time);
-        let suspect = same.is_none() && unwatched && ours.is_some();
+        let is_open = self.open.get(&id).is_some_and(|open| open.finding.what == What::Suspect);
+        // Only a write of ours ends a suspicion: to be seen again, whatever for, clears nobody.
+        let suspect = ours.is_some() && (same.is_none() && unwatched || same.is_some() && is_open);
         let baseline = same.map_or_else(|| Arc::clone(&fields), |known| known.baseline);
         let lost: BTreeSet<u64> =
             baseline.iter().filter(|field| fields.binary_search(field).is_err()).copied().collect();

@@ -149,7 +149,7 @@ pub(super) fn pause_of(error: &ClusterError) -> Pause {
 
 impl<C: Cluster> Walk<'_, C> {
     async fn all(&mut self) -> Result<(), Stop> {
-        self.confirm();
+        self.expect_known();
         let (foundations, stages): (Vec<&ApplyStage>, Vec<&ApplyStage>) =
             self.plan.stages.iter().partition(|stage| stage.stage == FOUNDATIONS);
         for stage in foundations {
@@ -185,13 +185,8 @@ impl<C: Cluster> Walk<'_, C> {
         Instant::now() + Duration::from_secs(self.plan.timeout_seconds)
     }
 
-    /// Takes over what was found to be as it should be.
-    fn confirm(&mut self) {
-        for (id, uid) in &self.plan.confirm {
-            let object = self.run.desired.object(self.name, id).expect("only what was read is confirmed");
-            let api_version = object.api_version.clone();
-            self.hold(id, api_version, uid.clone(), object.hash);
-        }
+    /// Notes which objects are waited for without being applied.
+    fn expect_known(&mut self) {
         for id in &self.plan.wait {
             let known = match self.run.live.presence(id) {
                 Presence::Present(live) => Expected { uid: live.uid.clone(), generation: live.generation },

@@ -58,9 +58,6 @@ fn print_service(f: &mut fmt::Formatter<'_>, name: &str, service: &ServicePlan) 
     for id in &service.suspended {
         writeln!(f, "  leave {id}: it is suspended")?;
     }
-    for (id, uid) in &service.confirm {
-        writeln!(f, "  confirm {id} (uid {uid})")?;
-    }
     for id in &service.wait {
         writeln!(f, "  wait for {id}, {} s at most", service.timeout_seconds)?;
     }

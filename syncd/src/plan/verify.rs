@@ -457,7 +457,7 @@ impl<'a> Check<'a> {
             };
             touched.iter().filter(|id| covers(id)).for_each(|id| refuse(id));
             if is_its_own {
-                service.widen.keys().chain(service.confirm.keys()).chain(&service.gone).for_each(&mut refuse);
+                service.widen.keys().chain(&service.gone).for_each(&mut refuse);
             }
         }
     }

@@ -182,7 +182,43 @@ async fn a_lost_answer_is_looked_up_before_anything_else() {
     world.wait(Duration::from_secs(16)).await;
     let report = world.synced().await;
     assert_eq!(report.result, CycleResult::Synced);
-    assert_eq!(world.cluster.take_calls(), ["list ConfigMap", "write syncd-staging-app1"], "it had arrived");
+    assert_eq!(
+        world.cluster.take_calls(),
+        ["list ConfigMap", "apply ConfigMap n/a", "write syncd-staging-app1"],
+        "it had arrived, and an apply tells whether it still stands"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_change_before_an_apply_is_recorded_is_corrected() {
+    let mut world = World::new();
+    world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+    world.synced().await;
+    world.commit(&[service("app1", &[("ConfigMap a", "v2")])]);
+    world.cluster.fault_at(world.cluster.count() + 1, Fault::LostReply);
+    world.cycle().await;
+    let edit = json!({"data": {"content": "mine"}});
+    world.somebody(ModelRequest::merge_patch(&world.path("ConfigMap a"), edit));
+    assert_eq!(world.object("ConfigMap a").expect("there")["data"]["content"], "mine");
+    world.wait(Duration::from_secs(16)).await;
+    world.synced().await;
+    assert_eq!(world.object("ConfigMap a").expect("there")["data"]["content"], "v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_never_come_to_and_that_nobody_wants_any_more_does_not_come_with_a_restart() {
+    let mut world = World::new();
+    world.cluster.deny("get ServiceAccount n/u");
+    world.commit(&[service("app1", &[("ConfigMap a", "v1")]), service("app2", &[("ServiceAccount u", "v1")])]);
+    world.cycle().await;
+    world.cluster.allow_all();
+    let tip = world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+    world.cluster.take_calls();
+    world.synced().await;
+    assert_eq!(world.cluster.take_calls(), ["write syncd-staging"]);
+    assert_eq!(world.state().root.expect("recorded").root.commit, tip);
+    world.synced().await;
+    assert_eq!(world.cluster.take_calls(), Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -97,7 +97,7 @@ async fn state_that_was_deleted_by_hand_is_rebuilt_without_deleting_anything() {
     world.cluster.take_calls();
     world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
     let report = world.synced().await;
-    assert_eq!(world.writes(), Vec::<String>::new());
+    assert_eq!(world.writes(), ["apply ConfigMap n/a"]);
     assert_eq!(report.orphans.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ConfigMap n/b"]);
     assert_eq!((world.uid("ConfigMap a"), world.uid("ConfigMap b")), uids);
     assert_eq!(world.state().record("app1").expect("recorded").held.len(), 1);

@@ -329,6 +329,26 @@ async fn a_daemon_hears_of_it_at_once_and_drift_waits_until_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_changed_while_nobody_led_is_not_forgotten_until_it_is_resumed() {
+    let (world, process) = synced(&v("v1")).await;
+    process.stop();
+    world.pass(Duration::from_secs(5)).await;
+    world.edit("ConfigMap a", "kubectl-edit", json!({"data": {"content": "mine"}}));
+    let now = world.model.now();
+    write(&world.model, &record(now, &[of_object("ConfigMap a")], None).text());
+    let next = world.start("b", None);
+    world.until("b leads", || next.leads()).await;
+    world.pass(Duration::from_secs(20)).await;
+    // To be seen once more, as it is after a watch was broken, clears nobody.
+    world.model.drop_watches();
+    world.edit("ConfigMap a", "kubectl-label", json!({"metadata": {"labels": {"more": "x"}}}));
+    world.pass(Duration::from_secs(20)).await;
+    assert_eq!(world.at("ConfigMap a", "/data/content"), "mine");
+    write(&world.model, &record(now, &[], None).text());
+    world.until("the edit is gone", || world.at("ConfigMap a", "/data/content") == "v1").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_daemon_ends_the_cycle_that_runs_when_something_is_suspended() {
     let before = [service("a", &[("ConfigMap a", "v1")])];
     let (world, process) = synced(&before).await;

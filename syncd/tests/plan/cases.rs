@@ -181,7 +181,7 @@ fn what_is_there_is_compared_with_what_is_recorded() {
 }
 
 #[test]
-fn what_an_interrupted_service_reached_is_confirmed_and_the_rest_applied() {
+fn what_an_interrupted_service_reached_is_applied_again_whatever_it_says() {
     let objects: Objects<'_> = &[
         ("ConfigMap absent", "v1"),
         ("ConfigMap applied", "v1"),
