@@ -104,6 +104,8 @@ struct Walk {
     second_look: bool,
     /// Whether nothing was known any more of what is stored.
     read_anew: bool,
+    /// Whether that was so in a process that knows what is in force.
+    lost_track: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
     /// Whether nothing was known that was not known before, and nothing is to be done about what was.
@@ -140,6 +142,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let new = if mode == Mode::Repair { None } else { self.ask_source().await };
         self.walk.phases.source += clock.elapsed().as_secs_f64();
         self.walk.read_anew = self.memory.state().is_none();
+        self.walk.lost_track = self.walk.read_anew && self.memory.source.is_some();
         let second_look = self.memory.takes_second_look();
         self.walk.second_look = second_look;
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
@@ -394,9 +397,10 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
                 let mut state = state;
                 // All is as it says, and another index may be recorded: by a write that was not answered, or because what it wanted beside this
                 // one was never come to.
-                if (self.walk.read_anew || self.walk.begins_history || self.memory.owes_root)
-                    && state.root.as_ref().is_some_and(|stored| stored.root.index != source.root)
-                {
+                let may_differ = self.walk.read_anew || self.walk.begins_history || self.memory.owes_root;
+                let differs =
+                    |root: &Root| may_differ && root.index != source.root || self.is_passed_over(root, &source);
+                if state.root.as_ref().is_some_and(|stored| differs(&stored.root)) {
                     self.adopt_root(&mut state, &source, full).await?;
                 }
                 self.memory.owes_root = false;
@@ -696,12 +700,22 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         root.full_sync_open || elapsed.map_or(true, |elapsed| elapsed >= self.settings.full_sync_interval)
     }
 
+    /// Tells whether a revision was recorded behind the back of this process, by a write that came late: the next one has to descend from what
+    /// is in force and not from that one.
+    fn is_passed_over(&self, root: &Root, source: &Source) -> bool {
+        self.walk.lost_track && root.commit != source.revision
+    }
+
     /// Records which revision is in force from now on, before anything of it is done.
     async fn adopt_root(&mut self, state: &mut State, source: &Source, full: bool) -> Result<(), Lost> {
         let (commit, index) = (source.revision.clone(), source.root);
         let root = match &state.root {
             // A commit that changed nothing for this environment is not worth a request.
-            Some(StoredRoot { root, .. }) if root.index == index && (root.full_sync_open || !full) => return Ok(()),
+            Some(StoredRoot { root, .. })
+                if root.index == index && (root.full_sync_open || !full) && !self.is_passed_over(root, source) =>
+            {
+                return Ok(());
+            }
             // Only its end ends a full sync.
             Some(StoredRoot { root, .. }) => {
                 Root { commit, index, full_sync_open: full || root.full_sync_open, ..root.clone() }

@@ -5,6 +5,7 @@ use syncd::config::History;
 use syncd::cycle::Memory;
 use syncd::repo::{Lineage, RepoError, Revision};
 use syncd::report::{CycleResult, ServiceState, Stage};
+use syncd::state::{self, Root};
 
 use crate::cluster::HOME;
 use crate::model::repo::Files;
@@ -276,6 +277,24 @@ async fn a_rewritten_history_is_followed_where_that_is_allowed() {
     world.repo.set_lineage(&second, Lineage::Rewritten);
     assert_eq!(world.synced().await.revision, Some(second));
     assert_eq!(world.repo.take_asked(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revision_that_another_process_recorded_late_does_not_stay_recorded() {
+    let mut world = World::new();
+    world.repo.commit(good());
+    world.synced().await;
+    let root = world.state().root.expect("recorded");
+    let late = Root { commit: Revision("a".repeat(40)), ..root.root.clone() };
+    state::write_root(&world.cluster, Some(&root), late).await.expect("written");
+
+    // It is found when the next change is to be recorded, which is not wanted any more by then: there is nothing to do.
+    world.repo.commit(replaced(INDEX, |text| text));
+    assert_eq!(world.cycle().await.result, CycleResult::Failed);
+    let tip = world.repo.commit(good());
+    world.cluster.take_calls();
+    world.synced().await;
+    assert_eq!(world.state().root.expect("recorded").root.commit, tip);
 }
 
 async fn approve(world: &World, revision: &Revision) {

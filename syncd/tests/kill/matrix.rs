@@ -123,8 +123,9 @@ impl Plane {
                 "DIR" => self.folder.to_string_lossy().into_owned(),
                 other => other.to_owned(),
             });
-            let status = Command::new(&script).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            assert!(status.unwrap().success(), "{part} could not be started again");
+            let output = Command::new(&script).args(arguments).stdin(Stdio::null()).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{part} could not be started again: {said}");
         }
     }
 }

@@ -471,7 +471,8 @@ impl Play<'_> {
         let truth = &inner.truth;
         let interval = Settings::new(ENVIRONMENT, HOME).full_sync_interval;
         let is_done = |at: jiff::Timestamp| {
-            at <= now && Duration::try_from(now.duration_since(at)).is_ok_and(|ago| ago < interval)
+            // None falls due while it is looked whether all is quiet either.
+            at <= now && Duration::try_from(now.duration_since(at)).is_ok_and(|ago| ago + QUIET < interval)
         };
         match () {
             () if truth.tip.is_none() => Ok(()),
