@@ -350,7 +350,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if let Some(source) = new {
             let (revision, commit) = (source.revision.clone(), source.commit.clone());
             self.context.tell(&Event::Revision { revision, commit });
-            self.memory.owes_root |= self.memory.source.as_ref().is_some_and(|before| !before.wants_same(&source));
+            self.memory.owes_root |= self.memory.source.as_ref().is_none_or(|before| !before.wants_same(&source));
             self.memory.source = Some(source);
         }
         if self.memory.source.is_none()

@@ -40,7 +40,7 @@ pub struct Memory {
     pub(super) last: Services,
     /// Whether the last cycle found nothing to do, so that `last` is true as long as nothing comes to be known.
     pub(super) at_rest: bool,
-    /// Whether what is in force wants other content than something that was in force before, which may still be the one that is recorded.
+    /// Whether what is in force may want other content than what is recorded to be: it came after something that does, or nobody knows after what.
     pub(super) owes_root: bool,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,
