@@ -221,8 +221,14 @@ pub trait Cluster: Send + Sync + 'static {
     /// Writes only who owns which fields of an object, by a merge patch that names its resourceVersion ([`crate::adoption::patch`]).
     fn take_fields(&self, id: &ObjectRef, patch: Value) -> impl Future<Output = Result<(), ClusterError>> + Send;
 
-    /// Deletes one object if it has `uid`. [`ErrorClass::Gone`]: it was not there; [`ErrorClass::Conflict`]: it has another uid.
-    fn delete(&self, id: &ObjectRef, uid: &str) -> impl Future<Output = Result<Deletion, ClusterError>> + Send;
+    /// Deletes one object if it has `uid` and is as it was at `resource_version`: what lands late is not to take what others have made of it
+    /// since. [`ErrorClass::Gone`]: it was not there; [`ErrorClass::Conflict`]: it was changed, or has another uid.
+    fn delete(
+        &self,
+        id: &ObjectRef,
+        uid: &str,
+        resource_version: &str,
+    ) -> impl Future<Output = Result<Deletion, ClusterError>> + Send;
 
     /// Reads one object.
     fn get(&self, id: &ObjectRef) -> impl Future<Output = Result<Option<Value>, ClusterError>> + Send;

@@ -205,13 +205,15 @@ pub async fn delete<C: Cluster>(cluster: &C, findings: &Findings, environment: &
     let mut failed = Vec::new();
     for (id, uid) in orphans {
         // A service may have begun to want it since, and taken it over.
-        let still = match fate(cluster.get(id).await, id, environment) {
-            Fate::Orphan { uid: now } if now == uid => Ok(()),
-            Fate::Gone => continue,
+        let found = cluster.get(id).await;
+        let version = found.as_ref().ok().and_then(Option::as_ref).map(|found| observed(found).resource_version);
+        let still = match (fate(found, id, environment), version) {
+            (Fate::Orphan { uid: now }, Some(version)) if now == uid => Ok(version),
+            (Fate::Gone, _) => continue,
             _ => Err("it has changed meanwhile".to_owned()),
         };
         let deleted = match still {
-            Ok(()) => match cluster.delete(id, uid).await {
+            Ok(version) => match cluster.delete(id, uid, &version).await {
                 Ok(Deletion::Gone | Deletion::Terminating) => continue,
                 Err(error) if error.class == ErrorClass::Gone => continue,
                 Err(error) => error.message,

@@ -149,7 +149,8 @@ pub async fn look_at<C: Cluster>(
     failed
 }
 
-fn seen(value: &Value, environment: &str) -> Seen {
+/// Reads what matters of a whole object.
+pub fn seen(value: &Value, environment: &str) -> Seen {
     let disabled = annotation(value, ANNOTATION_PRUNE).is_some_and(|value| value == PRUNE_DISABLED);
     let owner = adoption::owner(value, environment);
     let defines = defined_kind(value);

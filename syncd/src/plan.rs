@@ -189,6 +189,14 @@ pub enum Reason {
     FullSync,
 }
 
+impl Reason {
+    /// Tells whether only a look at what exists found it: the record does not say it.
+    pub fn was_seen(&self) -> bool {
+        use Reason::{Drifted, LiveDiffers, Missing, Recreated, Relabelled, Terminating};
+        matches!(self, Drifted | LiveDiffers | Missing | Recreated | Relabelled | Terminating { .. })
+    }
+}
+
 /// Objects that are deleted side by side.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeleteStage {
@@ -207,6 +215,9 @@ pub struct PlannedDelete {
     pub api_version: String,
     /// It is deleted only if it has this uid.
     pub uid: String,
+    /// How it was when it was looked at; changed since, it is looked at again first.
+    #[serde(skip)]
+    pub resource_version: String,
     /// Why.
     pub reason: DeleteReason,
     /// It is being deleted already: only its end is waited for.

@@ -167,6 +167,8 @@ enum Watch {
     Nobody,
     /// It has not told everything yet, or broke.
     Behind,
+    /// Something else was read than it has told: one of the two is older, and what it tells next settles it.
+    Doubted,
     InStep,
 }
 
@@ -210,13 +212,15 @@ impl Heard {
             WatchEvent::Present(_, value) => {
                 let object = Some(object_of(&value));
                 inner.told.clone_from(&object);
-                if inner.watch == Watch::InStep {
+                if matches!(inner.watch, Watch::InStep | Watch::Doubted) {
+                    inner.watch = Watch::InStep;
                     inner.note(object);
                 }
             }
             WatchEvent::Absent(_) => {
                 inner.told = None;
-                if inner.watch == Watch::InStep {
+                if matches!(inner.watch, Watch::InStep | Watch::Doubted) {
+                    inner.watch = Watch::InStep;
                     inner.latest = Some(None);
                 }
             }
@@ -248,13 +252,20 @@ impl Heard {
     /// Returns the ConfigMap as it is; nothing: it has to be asked for.
     pub fn known(&self) -> Option<Option<StateObject>> {
         let inner = self.inner();
-        inner.latest.clone().filter(|_| inner.watch != Watch::Behind)
+        inner.latest.clone().filter(|_| matches!(inner.watch, Watch::Nobody | Watch::InStep))
     }
 
     /// Takes over what a cycle read, or knew, and goes by from now on. Returns the latest, which may be later than that.
     pub fn act_on(&self, object: Option<StateObject>) -> Option<StateObject> {
         let mut inner = self.inner();
-        inner.note(object);
+        let doubts = inner.watch == Watch::InStep && inner.latest.as_ref().is_some_and(|latest| *latest != object);
+        if doubts {
+            inner.watch = Watch::Doubted;
+        }
+        // A list that was slow has nothing of what was suspended since: until that is settled it is left alone.
+        if !doubts || object.is_some() {
+            inner.note(object);
+        }
         inner.acted_on = inner.latest.clone();
         inner.latest.clone().flatten()
     }

@@ -152,7 +152,8 @@ pub async fn forget<C: Cluster>(cluster: &C, settings: &Settings) -> Result<usiz
         name: root,
     };
     if let Some(found) = cluster.get(&lease).await? {
-        match cluster.delete(&lease, &live::observed(&found).uid).await {
+        let seen = live::observed(&found);
+        match cluster.delete(&lease, &seen.uid, &seen.resource_version).await {
             Err(error) if error.class != ErrorClass::Gone => return Err(error),
             _ => {}
         }

@@ -241,7 +241,7 @@ async fn names_are_encoded_as_one_segment() {
 }
 
 #[tokio::test]
-async fn a_delete_names_the_uid_and_its_answer_tells_what_it_meant() {
+async fn a_delete_names_what_was_seen_and_its_answer_tells_what_it_meant() {
     let gone =
         json!({"kind": "Status", "apiVersion": "v1", "status": "Success", "details": {"name": "a", "uid": "u1"}});
     let mut terminating = stored("u1");
@@ -265,12 +265,13 @@ async fn a_delete_names_the_uid_and_its_answer_tells_what_it_meant() {
     for (answer, expected) in answers {
         let mut answer = Some(answer);
         let server = Server::new(move |_| answer.take());
-        let result = server.cluster.delete(&object, "u1").await.map_err(|error| error.class);
+        let result = server.cluster.delete(&object, "u1", "7").await.map_err(|error| error.class);
         assert_eq!(result, expected);
         let sent = server.take();
         assert_eq!(sent.len(), 1);
         assert_eq!(sent[0].line.trim_end_matches('?'), "DELETE /api/v1/namespaces/shop/configmaps/a");
-        assert_eq!(sent[0].body, json!({"preconditions": {"uid": "u1"}, "propagationPolicy": "Background"}));
+        let preconditions = json!({"uid": "u1", "resourceVersion": "7"});
+        assert_eq!(sent[0].body, json!({"preconditions": preconditions, "propagationPolicy": "Background"}));
     }
 }
 
@@ -472,7 +473,7 @@ async fn a_request_that_is_not_answered_ends() {
         (ErrorClass::Ambiguous, "the API server did not answer within 30 s")
     );
     assert_eq!(begun.elapsed(), Duration::from_secs(30));
-    assert_eq!(class(server.cluster.delete(&config_map().id, "u1").await), ErrorClass::Ambiguous);
+    assert_eq!(class(server.cluster.delete(&config_map().id, "u1", "7").await), ErrorClass::Ambiguous);
     assert_eq!(class(server.cluster.apply(Apply { dry_run: true, ..config_map() }).await), ErrorClass::Transient);
     assert_eq!(class(server.cluster.get(&config_map().id).await), ErrorClass::Transient);
 }

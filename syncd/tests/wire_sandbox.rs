@@ -11,6 +11,7 @@ use sandbox::{Answer, Rule};
 use serde_json::{Value, json};
 use syncd::cluster::{Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LogTail, StateObject, WatchEvent};
 use syncd::kube::{Connection, KubeCluster, Timeouts};
+use syncd::live::observed;
 use syncd::ownership::{Field, entries};
 
 struct World {
@@ -80,9 +81,12 @@ async fn an_object_lives_and_dies() {
     let replaced = Apply { uid: Some(other.clone()), ..first.clone() };
     assert_eq!(class(kube.apply(replaced).await), ErrorClass::Gone, "another object has the name");
 
-    assert_eq!(class(kube.delete(&first.id, &other).await), ErrorClass::Conflict);
-    assert_eq!(kube.delete(&first.id, &created.uid).await, Ok(Deletion::Gone));
-    assert_eq!(class(kube.delete(&first.id, &created.uid).await), ErrorClass::Gone);
+    let version = &changed.resource_version;
+    assert_eq!(class(kube.delete(&first.id, &other, version).await), ErrorClass::Conflict);
+    let before = kube.delete(&first.id, &created.uid, &created.resource_version).await;
+    assert_eq!(class(before), ErrorClass::Conflict, "it was changed since");
+    assert_eq!(kube.delete(&first.id, &created.uid, version).await, Ok(Deletion::Gone));
+    assert_eq!(class(kube.delete(&first.id, &created.uid, version).await), ErrorClass::Gone);
     let late = Apply { uid: Some(created.uid), ..first.clone() };
     assert_eq!(class(kube.apply(late).await), ErrorClass::Gone);
     assert_eq!(kube.get(&first.id).await, Ok(None), "an apply that names a uid never creates");
@@ -96,7 +100,7 @@ async fn a_finalizer_keeps_an_object_and_its_namespace_terminating() {
     let mut held = config_map("shop", "held", "1");
     held.body["metadata"]["finalizers"] = json!(["example.com/hold"]);
     let created = kube.apply(held.clone()).await.unwrap();
-    assert_eq!(kube.delete(&held.id, &created.uid).await, Ok(Deletion::Terminating));
+    assert_eq!(kube.delete(&held.id, &created.uid, &created.resource_version).await, Ok(Deletion::Terminating));
     let listed = kube.list_owned(&kind("", "ConfigMap"), "staging").await.unwrap();
     assert!(listed.iter().any(|(id, seen)| *id == held.id && seen.terminating));
 
@@ -104,7 +108,7 @@ async fn a_finalizer_keeps_an_object_and_its_namespace_terminating() {
     let created = kube.apply(namespace.clone()).await.unwrap();
     let within = config_map("doomed", "a", "1");
     kube.apply(within.clone()).await.unwrap();
-    assert_eq!(kube.delete(&namespace.id, &created.uid).await, Ok(Deletion::Terminating));
+    assert_eq!(kube.delete(&namespace.id, &created.uid, &created.resource_version).await, Ok(Deletion::Terminating));
     assert_eq!(class(kube.apply(config_map("doomed", "b", "1")).await), ErrorClass::NamespaceUnavailable);
     sandbox.settle(std::time::Duration::from_secs(60));
     assert_eq!(kube.get(&namespace.id).await, Ok(None));
@@ -127,7 +131,7 @@ async fn a_custom_kind_is_served_once_it_is_established() {
     );
     assert_eq!(class(kube.apply(order.clone()).await), ErrorClass::NotServed);
     assert_eq!(kube.list_owned(&kind("shop.example", "Order"), "staging").await, Ok(Vec::new()));
-    let created = kube.apply(definition.clone()).await.unwrap();
+    kube.apply(definition.clone()).await.unwrap();
     sandbox.settle(std::time::Duration::from_secs(60));
     assert_eq!(kube.is_served(&kind("shop.example", "Order")).await, Ok(true));
     kube.apply(order.clone()).await.unwrap();
@@ -136,7 +140,8 @@ async fn a_custom_kind_is_served_once_it_is_established() {
     misplaced.id.namespace = String::new();
     assert_eq!(class(kube.apply(misplaced).await), ErrorClass::Rejected);
 
-    kube.delete(&definition.id, &created.uid).await.unwrap();
+    let found = observed(&kube.get(&definition.id).await.unwrap().unwrap());
+    kube.delete(&definition.id, &found.uid, &found.resource_version).await.unwrap();
     sandbox.settle(std::time::Duration::from_secs(60));
     assert_eq!(
         kube.list_owned(&kind("shop.example", "Order"), "staging").await,
@@ -260,9 +265,9 @@ async fn a_watch_survives_breaks_and_forgotten_versions() {
     assert!(matches!(&start[1], WatchEvent::Present(id, value) if *id == a.id && value["data"]["key"] == "1"));
     assert_eq!(start.len(), 3, "{start:?}");
 
-    let uid = kube.apply(b.clone()).await.unwrap().uid;
+    let created = kube.apply(b.clone()).await.unwrap();
     assert!(matches!(watch.next().await, Some(Ok(WatchEvent::Present(id, _))) if id == b.id));
-    kube.delete(&b.id, &uid).await.unwrap();
+    kube.delete(&b.id, &created.uid, &created.resource_version).await.unwrap();
     assert_eq!(watch.next().await, Some(Ok(WatchEvent::Absent(b.id.clone()))));
 
     sandbox.drop_watches();

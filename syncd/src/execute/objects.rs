@@ -18,7 +18,7 @@ use crate::cluster::{
     Observed,
 };
 use crate::desired::{Desired, Object};
-use crate::live::{Presence, Resident, annotation, is_shell, observed, residents};
+use crate::live::{Presence, Resident, Seen, annotation, is_shell, observed, residents, seen};
 use crate::plan::{Plan, PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
 use crate::report::{Event, Waiting};
@@ -126,7 +126,7 @@ impl<C: Cluster> Run<'_, C> {
             return Applied::Failed(error);
         }
         let uid = planned.uid.as_deref().expect("only an object whose uid is known is replaced");
-        match self.delete_uid(service, &planned.id, uid, deadline).await {
+        match self.delete_seen(service, &planned.id, uid, None, |_| true, deadline).await {
             Deleted::Done | Deleted::WasGone => Applied::Gone,
             Deleted::Failed(error) => Applied::Failed(error),
             Deleted::GivenUp(stop) => Applied::GivenUp(stop),
@@ -172,7 +172,12 @@ impl<C: Cluster> Run<'_, C> {
         }
         match self.find_loss(id).await {
             Some(message) => Deleted::GivenUp(Stop::Failed(message, Pause::Short)),
-            None => self.delete_uid(service, id, uid, deadline).await,
+            None => {
+                let is_ours = |seen: &Seen| seen.observed.environment.as_ref() == Some(&self.plan.environment);
+                let may_go = |seen: &Seen| is_ours(seen) && !seen.prune_disabled;
+                let version = Some(planned.resource_version.clone());
+                self.delete_seen(service, id, uid, version, may_go, deadline).await
+            }
         }
     }
 
@@ -192,15 +197,40 @@ impl<C: Cluster> Run<'_, C> {
         }
     }
 
-    /// Deletes one object if it has this uid, and waits until it is gone.
-    async fn delete_uid(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {
-        match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid)).await {
-            Ok(Deletion::Gone) => Deleted::Done,
-            Ok(Deletion::Terminating) => self.end(service, id, uid, deadline).await,
-            // Conflict: the uid is another object's.
-            Err(error) if matches!(error.class, ErrorClass::Gone | ErrorClass::Conflict) => Deleted::WasGone,
-            Err(error) => Deleted::Failed(error),
+    /// Deletes one object as it was seen, and waits until it is gone. What was not seen, or was changed since, is looked at first, and stays
+    /// if it may not go: controllers write the status of what nobody took from us.
+    async fn delete_seen(
+        &self,
+        service: &str,
+        id: &ObjectRef,
+        uid: &str,
+        mut version: Option<String>,
+        may_go: impl Fn(&Seen) -> bool,
+        deadline: Instant,
+    ) -> Deleted {
+        for _ in 0..self.settings.retry.tries.max(2) {
+            if let Some(version) = version.take() {
+                match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid, &version)).await {
+                    Ok(Deletion::Gone) => return Deleted::Done,
+                    Ok(Deletion::Terminating) => return self.end(service, id, uid, deadline).await,
+                    Err(error) if error.class == ErrorClass::Gone => return Deleted::WasGone,
+                    Err(error) if error.class == ErrorClass::Conflict => {}
+                    Err(error) => return Deleted::Failed(error),
+                }
+            }
+            let found = match self.request(&[ErrorClass::Transient], || self.cluster.get(id)).await {
+                Ok(found) => found.map(|value| seen(&value, &self.plan.environment)),
+                Err(error) => return Deleted::Failed(error),
+            };
+            let Some(seen) = found.filter(|seen| seen.observed.uid == uid) else { return Deleted::WasGone };
+            if !may_go(&seen) {
+                let message = format!("{id} was changed meanwhile and is not to be deleted any more");
+                return Deleted::GivenUp(Stop::Failed(message, Pause::Short));
+            }
+            version = Some(seen.observed.resource_version);
         }
+        let message = format!("{id} is changed whenever it is to be deleted");
+        Deleted::GivenUp(Stop::Failed(message, Pause::Short))
     }
 
     async fn end(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::service::{Stop, Walk};
 use super::{After, Done, Pause};
 use crate::cluster::Cluster;
-use crate::plan::{Withheld, WithheldObject};
-use crate::report::{Event, Outcome, ServiceReport, ServiceState};
+use crate::plan::{PlannedApply, Withheld, WithheldObject};
+use crate::report::{Event, Outcome, Resource, ServiceReport, ServiceState};
 use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
 impl<C: Cluster> Walk<'_, C> {
@@ -197,7 +197,12 @@ impl<C: Cluster> Walk<'_, C> {
             let event = Event::ServiceFinished { service: self.name.to_owned(), report: report.clone() };
             self.run.context.tell(&event);
         }
-        let Self { look_again, unanswered, applied, deleted, .. } = self;
+        let is_open = |apply: &PlannedApply| {
+            apply.reason.was_seen() && !self.applied.contains(&Resource::new(self.name, &apply.id, &apply.api_version))
+        };
+        // What it was not come to is forgotten with the sight, unless it is looked for again.
+        let look_again = self.look_again || self.plan.applies().any(is_open);
+        let Self { unanswered, applied, deleted, .. } = self;
         Done { report, stored, look_again, unanswered, pause, rolls_back, applied, deleted }
     }
 }

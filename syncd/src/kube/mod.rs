@@ -224,12 +224,13 @@ impl Cluster for KubeCluster {
         self.checked(self.caller.call("patch", request, &subject).await).await.map(drop)
     }
 
-    async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
+    async fn delete(&self, id: &ObjectRef, uid: &str, resource_version: &str) -> Result<Deletion, ClusterError> {
         let kind = GroupKind::of(id);
         let served = self.served(&kind, None).await?;
         let path = collection(id, &served)?;
         let subject = Subject { kind: &kind, writes: true };
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let (uid, resource_version) = (Some(uid.to_owned()), Some(resource_version.to_owned()));
+        let preconditions = Preconditions { uid, resource_version };
         // Background, said aloud: a Job's own default would leave its pods.
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let request = built(Request::new(path).delete(&segment(&id.name), &parameters))?;

@@ -34,13 +34,13 @@ pub(super) fn release(scene: &Scene<'_>, name: &str, record: &Record, plan: &mut
     let mut stages: BTreeMap<u8, Vec<PlannedDelete>> = BTreeMap::new();
     for (id, held) in record.held.iter().filter(|(id, _)| scene.wanted_by.get(id) != Some(&name)) {
         match decide(scene, name, record, id, held) {
-            Fate::Delete { uid, terminating } => {
+            Fate::Delete { uid, resource_version, terminating } => {
                 let reason = match plan.content {
                     Some(_) => DeleteReason::Removed,
                     None => DeleteReason::ServiceRemoved,
                 };
                 let api_version = held.api_version.clone();
-                let delete = PlannedDelete { id: id.clone(), api_version, uid, reason, terminating };
+                let delete = PlannedDelete { id: id.clone(), api_version, uid, resource_version, reason, terminating };
                 stages.entry(stage_of(&GroupKind::of(id))).or_default().push(delete);
             }
             Fate::Gone => plan.gone.push(id.clone()),
@@ -52,7 +52,7 @@ pub(super) fn release(scene: &Scene<'_>, name: &str, record: &Record, plan: &mut
 
 /// What becomes of an object.
 enum Fate {
-    Delete { uid: String, terminating: bool },
+    Delete { uid: String, resource_version: String, terminating: bool },
     Gone,
     Keep(Withheld),
 }
@@ -61,11 +61,16 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
     if let Some(to) = scene.wanted_by.get(id) {
         return Fate::Keep(Withheld::Moved { to: (*to).to_owned() });
     }
-    let acting = |service: &&&str| scene.selection.act.contains(**service);
-    if let Some(first) =
-        scene.held_by.get(id).and_then(|holders| holders.iter().find(acting)).filter(|first| **first != name)
-    {
-        return Fate::Keep(Withheld::HeldTwice { with: (*first).to_owned() });
+    // Who is not at work now has not come to the point where it may go, nor has whose it says to be; else it is the first one's.
+    let holders = scene.held_by.get(id).map(Vec::as_slice).unwrap_or_default();
+    let says = match scene.live.presence(id) {
+        Presence::Present(observed) => observed.service.as_deref(),
+        Presence::Absent | Presence::Unknown | Presence::Unowned => None,
+    };
+    let at_rest = holders.iter().find(|holder| !scene.selection.act.contains(**holder));
+    let named = || holders.iter().find(|holder| says == Some(**holder));
+    if let Some(other) = at_rest.or_else(named).or(holders.first()).filter(|other| **other != name) {
+        return Fate::Keep(Withheld::HeldTwice { with: (*other).to_owned() });
     }
     if let Some(service) = scene.unproven {
         return Fate::Keep(Withheld::Unproven { service: service.to_owned() });
@@ -92,7 +97,11 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
     if let Some(withheld) = guard(scene, name, record, id) {
         return Fate::Keep(withheld);
     }
-    Fate::Delete { uid: observed.uid.clone(), terminating: observed.terminating }
+    Fate::Delete {
+        uid: observed.uid.clone(),
+        resource_version: observed.resource_version.clone(),
+        terminating: observed.terminating,
+    }
 }
 
 /// Tells why an object that could be deleted is not to be.

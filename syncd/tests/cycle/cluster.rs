@@ -190,8 +190,8 @@ impl Cluster for TestCluster {
         self.call(format!("fields {id}"), || model::take_fields(&self.model, id, patch)).await
     }
 
-    async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
-        self.call(format!("delete {id}"), || model::delete(&self.model, id, uid)).await
+    async fn delete(&self, id: &ObjectRef, uid: &str, resource_version: &str) -> Result<Deletion, ClusterError> {
+        self.call(format!("delete {id}"), || model::delete(&self.model, id, uid, resource_version)).await
     }
 
     async fn get(&self, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {

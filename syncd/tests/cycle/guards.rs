@@ -340,3 +340,38 @@ async fn a_stateful_set_goes_unasked_only_without_claims() {
     assert_eq!(world.cycle().await.result, CycleResult::Synced);
     assert!(world.object("StatefulSet.apps claims").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_between_the_look_and_the_delete_is_looked_at_again() {
+    let cases = [
+        (json!({"metadata": {"labels": {"syncd/environment": null}}}), true),
+        (json!({"metadata": {"annotations": {"syncd/prune": "disabled"}}}), true),
+        (json!({"data": {"more": "x"}}), false),
+    ];
+    for (patch, stays) in cases {
+        let mut world = World::new();
+        world.commit(&[service("app1", &[("ConfigMap a", "v1"), ("ConfigMap old", "v1")])]);
+        world.synced().await;
+        world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+        let (model, path, edit) = (world.cluster.model.clone(), world.path("ConfigMap old"), patch.clone());
+        let looks = AtomicUsize::new(0);
+        world.cluster.check(move |call| {
+            if call == "get ConfigMap n/old" && looks.fetch_add(1, Ordering::SeqCst) == 0 {
+                model.handle(&ModelRequest::merge_patch(&path, edit.clone()));
+            }
+        });
+        world.cluster.take_calls();
+        let report = world.cycle().await;
+        let sent = world.cluster.take_calls();
+        let about: Vec<&str> =
+            sent.iter().filter(|call| call.ends_with("ConfigMap n/old")).map(String::as_str).collect();
+        let looked = ["get ConfigMap n/old", "delete ConfigMap n/old", "get ConfigMap n/old", "delete ConfigMap n/old"];
+        assert_eq!(about, looked[..if stays { 3 } else { 4 }], "{patch}");
+        assert_eq!(world.object("ConfigMap old").is_some(), stays, "{patch}");
+        let expected = if stays { ServiceState::Failed } else { ServiceState::Synced };
+        assert_eq!(states(&report), [("app1", expected)].into(), "{patch}");
+        world.wait(Duration::from_secs(60)).await;
+        world.synced().await;
+        assert_eq!(world.object("ConfigMap old").is_some(), stays, "{patch}");
+    }
+}

@@ -348,6 +348,26 @@ async fn what_was_changed_while_nobody_led_is_not_forgotten_until_it_is_resumed(
     world.until("the edit is gone", || world.at("ConfigMap a", "/data/content") == "v1").await;
 }
 
+#[test]
+fn what_was_read_before_the_watch_told_of_a_suspension_does_not_lift_it() {
+    let id = id("ConfigMap syncd-staging.suspended");
+    let map = json!({"metadata": {"name": id.name, "resourceVersion": "7"}, "data": {"suspended.json": "{}"}});
+    let told = || WatchEvent::Present(id.clone(), map.clone());
+    let heard = Heard::default();
+    [WatchEvent::Restarted, told(), WatchEvent::Synchronized].into_iter().for_each(|event| heard.hear(event));
+    let known = heard.known().expect("told");
+    assert!(known.is_some());
+    // One of the two is older: until it is known which, nothing is written, and it is asked for.
+    assert_eq!(heard.act_on(None), known);
+    assert_eq!(heard.known(), None);
+    // An answer that was asked for is the truth; so is what the watch tells next.
+    assert_eq!(heard.act_on(None), None);
+    heard.hear(told());
+    assert_eq!(heard.known(), Some(known));
+    heard.hear(WatchEvent::Absent(id));
+    assert_eq!(heard.known(), Some(None));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_daemon_ends_the_cycle_that_runs_when_something_is_suspended() {
     let before = [service("a", &[("ConfigMap a", "v1")])];

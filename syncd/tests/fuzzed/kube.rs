@@ -96,7 +96,7 @@ async fn ask(call: u8, code: u16, odd: bool, answers: Vec<Vec<u8>>) {
             let uid = (call > 127).then(|| text("u"));
             drop(told(cluster.apply(Apply { id, api_version, body, uid, dry_run: call > 63 }).await));
         }
-        5 => drop(told(cluster.delete(&id, "u").await)),
+        5 => drop(told(cluster.delete(&id, "u", "7").await)),
         6 => drop(told(cluster.take_fields(&id, body).await)),
         7 => drop(told(cluster.list_state("staging").await)),
         8 => {

@@ -110,9 +110,10 @@ pub fn take_fields(model: &Model, id: &ObjectRef, patch: Value) -> Result<(), Cl
     ask(model, &request).map(drop)
 }
 
-pub fn delete(model: &Model, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
+pub fn delete(model: &Model, id: &ObjectRef, uid: &str, resource_version: &str) -> Result<Deletion, ClusterError> {
     let path = path(model, id, None)?;
-    let body = json!({"preconditions": {"uid": uid}, "propagationPolicy": "Background"});
+    let preconditions = json!({"uid": uid, "resourceVersion": resource_version});
+    let body = json!({"preconditions": preconditions, "propagationPolicy": "Background"});
     ask(model, &Request { body, ..Request::delete(&path) })?;
     let left = model.object(&id.group, &id.kind, &id.namespace, &id.name);
     Ok(if left.is_some() { Deletion::Terminating } else { Deletion::Gone })

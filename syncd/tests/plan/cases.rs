@@ -76,6 +76,17 @@ fn an_object_that_two_services_held_is_deleted_by_one() {
 }
 
 #[test]
+fn an_object_that_two_services_held_is_the_one_s_who_comes_to_it_last() {
+    let (both, at_rest) = (&[("ConfigMap x", "v1")], &[("ConfigMap x", "v1"), ("ConfigMap y", "v1")]);
+    // Whose it says to be; and, before that, who is not at work now.
+    let world = World::new().settled("a", both).settled("b", both).seen("b", "ConfigMap x");
+    assert_snapshot!("named", world.printed());
+    let wanted = &[("ConfigMap y", "v2")];
+    let world = World::new().settled("a", both).wants("b", wanted).settled("b", at_rest).rests("b");
+    assert_snapshot!("at_rest", world.seen("a", "ConfigMap x").printed());
+}
+
+#[test]
 fn a_suspended_service_is_left_alone_and_what_stands_on_it_waits() {
     let after_a = Sync { depends_on: vec!["a".to_owned()], ..Sync::default() };
     let world = World::new()

@@ -191,6 +191,7 @@ fn plan_of_deletion(world: &mut World, object: &str) -> Plan {
         id: id(object),
         api_version: String::new(),
         uid: crate::world::uid(object),
+        resource_version: String::new(),
         reason: DeleteReason::Removed,
         terminating: false,
     };

@@ -145,10 +145,10 @@ impl Cluster for Wire {
         self.call(what, move |model| model::take_fields(model, &id, patch)).await
     }
 
-    async fn delete(&self, id: &ObjectRef, uid: &str) -> Result<Deletion, ClusterError> {
+    async fn delete(&self, id: &ObjectRef, uid: &str, resource_version: &str) -> Result<Deletion, ClusterError> {
         let what = What::deed(format!("delete {id}"), Deed::Delete(id.clone(), uid.to_owned()));
-        let (id, uid) = (id.clone(), uid.to_owned());
-        self.call(what, move |model| model::delete(model, &id, &uid)).await
+        let (id, uid, version) = (id.clone(), uid.to_owned(), resource_version.to_owned());
+        self.call(what, move |model| model::delete(model, &id, &uid, &version)).await
     }
 
     async fn get(&self, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {
