@@ -255,12 +255,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// of a group.
     fn kinds_in_namespaces(&self) -> impl Future<Output = Result<Vec<GroupKind>, ClusterError>> + Send;
 
-    /// Watches all objects of one kind that carry [`LABEL_ENVIRONMENT`] = `environment`, whole objects, for ever: breaks are mended
-    /// inside, and told by a new [`WatchEvent::Synchronized`].
+    /// Watches all objects of one kind that carry [`LABEL_ENVIRONMENT`] = `environment` and, if any are named, [`LABEL_SERVICE`] = one of
+    /// `services`, whole objects, for ever: breaks are mended inside, and told by a new [`WatchEvent::Synchronized`].
     fn watch_owned(
         &self,
         kind: &GroupKind,
         environment: &str,
+        services: &[String],
     ) -> impl Future<Output = Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError>> + Send;
 
     /// Watches as [`Cluster::watch_owned`] does, but metadata only: what drift is seen by. Objects are told as `{"metadata": ...}`.

@@ -28,7 +28,7 @@ use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
 use crate::config::Settings;
 use crate::context::Context;
 use crate::desired::Desired;
-use crate::live::Live;
+use crate::live::{Live, Presence};
 use crate::plan::{Plan, ServicePlan};
 use crate::readiness::pods::runs_pods;
 use crate::report::{Resource, ServiceReport};
@@ -133,7 +133,12 @@ pub async fn execute<C: Cluster>(
         live,
         before,
         board: Board::new(plan),
-        watches: Watches::new(&settings.environment, settings.retry.pause, workload_namespaces(plan)),
+        watches: Watches::new(
+            &settings.environment,
+            settings.retry.pause,
+            &waiting_services(plan, live),
+            workload_namespaces(plan),
+        ),
         requests: Semaphore::new(settings.concurrency.max(1)),
     };
     let mut records = run.write_ahead(state).await;
@@ -150,6 +155,17 @@ pub async fn execute<C: Cluster>(
         Either::Left((done, _)) => done.into_iter().collect(),
         Either::Right((never, _)) => match never {},
     }
+}
+
+/// Returns the services whose objects can be waited for: those of the plan, and those whose objects go or change hands by it.
+fn waiting_services<'a>(plan: &'a Plan, live: &'a Live) -> BTreeSet<&'a str> {
+    let applied = plan.services.values().flat_map(ServicePlan::applies).map(|apply| &apply.id);
+    let touched = plan.deletes().map(|(_, delete)| &delete.id).chain(applied);
+    let said = touched.filter_map(|id| match live.presence(id) {
+        Presence::Present(observed) => observed.service.as_deref(),
+        Presence::Unknown | Presence::Absent | Presence::Unowned => None,
+    });
+    plan.services.keys().map(String::as_str).chain(said).collect()
 }
 
 /// Returns the namespaces in which workloads are waited for.

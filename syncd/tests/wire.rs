@@ -562,7 +562,7 @@ async fn a_watch_tells_what_is_there_then_what_changes_and_mends_itself() {
     ]
     .into_iter();
     let server = Server::new(move |_| answers.next());
-    let watch = server.cluster.watch_owned(&kind("", "ConfigMap"), "staging").await.unwrap();
+    let watch = server.cluster.watch_owned(&kind("", "ConfigMap"), "staging", &[]).await.unwrap();
     let told: Vec<String> = watch
         .take(8)
         .map(|event| match event.unwrap() {
@@ -620,13 +620,13 @@ async fn a_watch_that_is_not_allowed_says_so_and_goes_on() {
         vec![status(403, "Forbidden", "configmaps is forbidden", json!({"kind": "configmaps"})), page(&[], "")]
             .into_iter();
     let server = Server::new(move |_| answers.next());
-    let mut watch = server.cluster.watch_owned(&kind("", "ConfigMap"), "staging").await.unwrap();
+    let mut watch = server.cluster.watch_owned(&kind("", "ConfigMap"), "staging", &[]).await.unwrap();
     assert_eq!(watch.next().await, Some(Ok(WatchEvent::Restarted)));
     let first = watch.next().await.unwrap();
     assert_eq!(class(first), ErrorClass::Forbidden);
     assert!(watch.next().await.is_some(), "the stream does not end");
     assert_eq!(
-        class(server.cluster.watch_owned(&kind("shop.example", "Order"), "staging").await.map(|_| ())),
+        class(server.cluster.watch_owned(&kind("shop.example", "Order"), "staging", &[]).await.map(|_| ())),
         ErrorClass::NotServed
     );
 }

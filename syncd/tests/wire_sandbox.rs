@@ -259,7 +259,7 @@ async fn a_watch_survives_breaks_and_forgotten_versions() {
     let World { kube, sandbox, server } = world().await;
     let (a, b, c) = (config_map("shop", "a", "1"), config_map("shop", "b", "1"), config_map("shop", "c", "1"));
     kube.apply(a.clone()).await.unwrap();
-    let mut watch = kube.watch_owned(&kind("", "ConfigMap"), "staging").await.unwrap();
+    let mut watch = kube.watch_owned(&kind("", "ConfigMap"), "staging", &[]).await.unwrap();
     let start = until_synchronized(&mut watch).await;
     assert_eq!(start[0], WatchEvent::Restarted);
     assert!(matches!(&start[1], WatchEvent::Present(id, value) if *id == a.id && value["data"]["key"] == "1"));

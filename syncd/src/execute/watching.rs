@@ -19,12 +19,17 @@ use super::around::{Around, Kin};
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
 use crate::readiness::pods::Evidence;
 
+/// Most services whose objects are watched by name: with more of them, all of a kind are watched.
+const NAMED_MAX: usize = 20;
+
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The watches of one plan.
 pub(super) struct Watches {
     environment: String,
+    /// The services whose objects are waited for; none are named where they are many.
+    services: Vec<String>,
     pause: Duration,
     seen: Mutex<Seen>,
     changed: watch::Sender<()>,
@@ -71,12 +76,21 @@ pub(super) enum Sight<'a> {
 }
 
 impl Watches {
-    /// Prepares watches; `namespaces` are those in which there are workloads to wait for.
-    pub(super) fn new(environment: &str, pause: Duration, namespaces: BTreeSet<String>) -> Self {
+    /// Prepares watches; `services` are those whose objects can be waited for, `namespaces` those in which there are workloads to wait for.
+    pub(super) fn new(
+        environment: &str,
+        pause: Duration,
+        services: &BTreeSet<&str>,
+        namespaces: BTreeSet<String>,
+    ) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let around = Around::new(namespaces);
         Watches {
             environment: environment.to_owned(),
+            services: match services.len() <= NAMED_MAX {
+                true => services.iter().map(|service| (*service).to_owned()).collect(),
+                false => Vec::new(),
+            },
             pause,
             seen: Mutex::new(Seen { views: BTreeMap::new(), around, asked: BTreeSet::new() }),
             changed: watch::Sender::new(()),
@@ -144,7 +158,7 @@ impl Watches {
         let mut pause = self.pause;
         loop {
             let begun = match &ask {
-                Ask::Owned(kind) => cluster.watch_owned(kind, &self.environment).await,
+                Ask::Owned(kind) => cluster.watch_owned(kind, &self.environment, &self.services).await,
                 Ask::Around(kin, namespace) => cluster.watch_around(&kin.kind(), namespace.as_deref()).await,
             };
             match begun {
@@ -162,12 +176,8 @@ impl Watches {
     }
 
     fn change(&self, ask: &Ask, mut event: Result<WatchEvent, ClusterError>) {
-        // Half of an object is who set what. Here it is asked only who set the finalizers.
-        if let Ok(WatchEvent::Present(_, value)) = &mut event
-            && let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
-            && !metadata.contains_key("finalizers")
-        {
-            metadata.remove("managedFields");
+        if let Ok(WatchEvent::Present(_, value)) = &mut event {
+            slim(value);
         }
         let changed = match ask {
             Ask::Owned(kind) => {
@@ -226,6 +236,19 @@ impl View {
             }
         }
         self.error = None;
+    }
+}
+
+/// Takes out what nobody asks about while an object is waited for, which is most of it: who set what, unless something keeps it from going;
+/// and what its pods are made from.
+fn slim(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut)
+        && !metadata.contains_key("finalizers")
+    {
+        metadata.remove("managedFields");
+    }
+    if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("template");
     }
 }
 

@@ -303,8 +303,10 @@ impl Cluster for KubeCluster {
         &self,
         kind: &GroupKind,
         environment: &str,
+        services: &[String],
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let labels = owned_by(environment);
+        let of_some = || format!(",{LABEL_SERVICE} in ({})", services.join(","));
+        let labels = owned_by(environment) + &if services.is_empty() { String::new() } else { of_some() };
         self.follow::<DynamicObject>(kind, Which { labels: &labels, ..Which::default() }).await
     }
 

@@ -221,8 +221,13 @@ impl Cluster for TestCluster {
         self.call("kinds".to_owned(), || model::kinds_in_namespaces(&self.model)).await
     }
 
-    async fn watch_owned(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
-        self.call(format!("watch {kind}"), || model::watch_owned(&self.model, kind, environment)).await
+    async fn watch_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+        services: &[String],
+    ) -> Result<Watching, ClusterError> {
+        self.call(format!("watch {kind}"), || model::watch_owned(&self.model, kind, environment, services)).await
     }
 
     async fn watch_metadata(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {

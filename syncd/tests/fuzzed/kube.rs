@@ -119,7 +119,7 @@ async fn ask(call: u8, code: u16, odd: bool, answers: Vec<Vec<u8>>) {
         13 => drop(told(cluster.delete_state("syncd-staging", "1").await)),
         watch => {
             let opened = match watch {
-                14 => cluster.watch_owned(&of, "staging").await,
+                14 => cluster.watch_owned(&of, "staging", &[]).await,
                 _ => cluster.watch_metadata(&of, "staging").await,
             };
             let Some(events) = told(opened) else { return };

@@ -16,8 +16,8 @@ use sandbox::{Cluster as Model, EventKind, Request, Response};
 use serde_json::{Value, json};
 use std::time::Duration;
 use syncd::cluster::{
-    Apply, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, Lease, LogTail, Observed,
-    Page, StateObject, WatchEvent,
+    Apply, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Lease,
+    LogTail, Observed, Page, StateObject, WatchEvent,
 };
 use syncd::live::observed;
 
@@ -223,12 +223,19 @@ fn open(
     Ok(Box::pin(events))
 }
 
-pub fn watch_owned(model: &Model, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
-    open(model, kind, "", &[("labelSelector", &format!("{LABEL_ENVIRONMENT}={environment}"))])
+pub fn watch_owned(
+    model: &Model,
+    kind: &GroupKind,
+    environment: &str,
+    services: &[String],
+) -> Result<Watching, ClusterError> {
+    let of_some =
+        if services.is_empty() { String::new() } else { format!(",{LABEL_SERVICE} in ({})", services.join(",")) };
+    open(model, kind, "", &[("labelSelector", &format!("{LABEL_ENVIRONMENT}={environment}{of_some}"))])
 }
 
 pub fn watch_metadata(model: &Model, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
-    let events = watch_owned(model, kind, environment)?;
+    let events = watch_owned(model, kind, environment, &[])?;
     let events = events.map(|event| match event {
         Ok(WatchEvent::Present(id, value)) => Ok(WatchEvent::Present(id, json!({"metadata": value["metadata"]}))),
         other => other,

@@ -182,9 +182,15 @@ impl Cluster for Wire {
         self.call(What::read("discover kinds".to_owned(), ""), model::kinds_in_namespaces).await
     }
 
-    async fn watch_owned(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {
-        let (of, environment) = (kind.clone(), environment.to_owned());
-        self.watch(format!("watch {kind}"), kind, move |model| model::watch_owned(model, &of, &environment)).await
+    async fn watch_owned(
+        &self,
+        kind: &GroupKind,
+        environment: &str,
+        services: &[String],
+    ) -> Result<Watching, ClusterError> {
+        let (of, environment, services) = (kind.clone(), environment.to_owned(), services.to_vec());
+        let what = format!("watch {kind}");
+        self.watch(what, kind, move |model| model::watch_owned(model, &of, &environment, &services)).await
     }
 
     async fn watch_metadata(&self, kind: &GroupKind, environment: &str) -> Result<Watching, ClusterError> {

@@ -469,7 +469,9 @@ impl Shared {
     fn reported(&self, by: &str, report: &Report) {
         let mut inner = self.inner();
         inner.reports += 1;
-        inner.well |= report.errors.is_empty();
+        // Who still goes by a suspension that is over, or has not asked for the tip, has not looked.
+        let follows = report.suspended.is_empty() && report.revision == inner.truth.tip;
+        inner.well |= report.errors.is_empty() && follows;
         drop(inner);
         self.note(by, || {
             let open = report.services.iter().filter(|(_, service)| service.state != ServiceState::Synced);
