@@ -22,15 +22,27 @@ impl Checker for Fence {
     }
 }
 
-/// A record that a leader wrote is written by none that was before it.
+/// A record that a leader wrote is written by none that was before it; and none at all once it has begun to change the cluster: what it
+/// goes by is what is recorded.
 #[derive(Default)]
 pub struct Epoch {
     written: BTreeMap<String, u64>,
+    /// The epoch that each process began.
+    begun: BTreeMap<String, u64>,
+    /// The last one in which something was sent that changes the cluster.
+    acting: u64,
 }
 
 impl Checker for Epoch {
     fn name(&self) -> &'static str {
         "epoch"
+    }
+
+    fn sent(&mut self, _scene: &Scene<'_>, sent: &Sent<'_>) -> Verdict {
+        if matches!(sent.deed, Deed::Apply(_) | Deed::Delete(..)) && !sent.deed.is_dry() {
+            self.acting = self.acting.max(self.begun.get(sent.by).copied().unwrap_or(0));
+        }
+        Ok(())
     }
 
     fn done(&mut self, _scene: &Scene<'_>, sent: &Sent<'_>, done: &Done<'_>) -> Verdict {
@@ -43,6 +55,15 @@ impl Checker for Epoch {
                 let value = text.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
                 let Some(epoch) = value.map(|value| value["epoch"].as_u64().unwrap_or(0)) else { return Ok(()) };
                 let before = self.written.insert(object.name.clone(), epoch).unwrap_or(0);
+                if object.data.contains_key("root.json") {
+                    self.begun.insert(sent.by.to_owned(), epoch);
+                }
+                if epoch < self.acting {
+                    return Err(format!(
+                        "{} of epoch {epoch} is written while epoch {} acts",
+                        object.name, self.acting
+                    ));
+                }
                 if epoch < before {
                     return Err(format!("{} of epoch {before} is written over in epoch {epoch}", object.name));
                 }
