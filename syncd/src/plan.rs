@@ -388,8 +388,7 @@ pub enum Problem {
 impl Plan {
     /// Returns the hash over everything in the plan.
     pub fn id(&self) -> Hash {
-        let value = serde_json::to_value(self).expect("every key of a plan is a string");
-        Hash::of(value.to_string().as_bytes())
+        Hash::of(&serde_json::to_vec(self).expect("every key of a plan is a string"))
     }
 
     /// Returns all objects to apply, with their services.
