@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long events are gathered before they are answered.
-pub(super) const DEBOUNCE: Duration = Duration::from_millis(500);
+pub(super) const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Corrections of one field within [`WINDOW`] that are no fight yet.
 pub(super) const CORRECTIONS_MAX: usize = 5;
 /// See [`CORRECTIONS_MAX`].
@@ -93,11 +93,11 @@ mod tests {
     fn the_same_field_is_answered_less_and_less_often() {
         let (mut history, start) = (History::default(), Instant::now());
         let got = pauses(&mut history, start, 14);
-        assert_eq!(got[..5], [0.5; 5]);
+        assert_eq!(got[..5], [DEBOUNCE.as_secs_f32(); 5]);
         assert_eq!(got[5..], [10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0, 600.0, 600.0]);
         let last = history.last.expect("corrected");
         assert!(!history.is_over(last + PAUSE_LONGEST) && history.is_over(last + PAUSE_LONGEST * 2));
-        assert_eq!(pauses(&mut history, last + PAUSE_LONGEST * 2, 1), [0.5], "it is over");
+        assert_eq!(pauses(&mut history, last + PAUSE_LONGEST * 2, 1), [DEBOUNCE.as_secs_f32()], "it is over");
         assert_eq!(history.level(), 0);
     }
 
