@@ -139,6 +139,16 @@ pub fn histories() -> Vec<History> {
             ],
         ),
         History::new("held", vec![Step::Commit(vec![service("a", &six)]), Step::Settle, Step::Commit(vec![])]),
+        // What has another tool's marks is left to it, whoever wants it.
+        History::new(
+            "marked",
+            vec![
+                Step::CreateMarked("ConfigMap z".to_owned()),
+                Step::Commit(vec![service("a", &[("ConfigMap a", "v1")]), service("b", &[("ConfigMap z", "v1")])]),
+                Step::Wait(20),
+                Step::Commit(vec![service("a", &[("ConfigMap a", "v1")]), service("b", &[("ConfigMap b", "v1")])]),
+            ],
+        ),
         History::new(
             "adopted",
             vec![
