@@ -350,7 +350,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if let Some(source) = new {
             let (revision, commit) = (source.revision.clone(), source.commit.clone());
             self.context.tell(&Event::Revision { revision, commit });
-            self.memory.owes_root |= self.memory.source.as_ref().is_none_or(|before| !before.wants_same(&source));
+            let goes_on = self.memory.source.as_ref().is_some_and(|before| before.wants_same(&source));
+            self.memory.owes_root |= self.walk.begins_history || !goes_on;
             self.memory.source = Some(source);
         }
         if self.memory.source.is_none()
@@ -395,11 +396,9 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Surveyed::Planned(survey) => *survey,
             Surveyed::Nothing(_) => {
                 let mut state = state;
-                // All is as it says, and another index may be recorded: by a write that was not answered, or because what it wanted beside this
-                // one was never come to.
-                let may_differ = self.walk.read_anew || self.walk.begins_history || self.memory.owes_root;
-                let differs =
-                    |root: &Root| may_differ && root.index != source.root || self.is_passed_over(root, &source);
+                // All is as it says, and another revision may be recorded.
+                let owes = self.memory.owes_root;
+                let differs = |root: &Root| owes && root.index != source.root || self.is_passed_over(root, &source);
                 if state.root.as_ref().is_some_and(|stored| differs(&stored.root)) {
                     self.adopt_root(&mut state, &source, full).await?;
                 }

@@ -35,9 +35,11 @@ pub struct Source {
 impl Source {
     /// Tells whether the same services are to have the same content, whatever else an index says of them.
     pub fn wants_same(&self, other: &Source) -> bool {
-        let (mine, theirs) = (&self.index.services, &other.index.services);
-        let same = || mine.iter().zip(theirs).all(|(one, other)| (one.0, one.1.content) == (other.0, other.1.content));
-        self.root == other.root || mine.len() == theirs.len() && same()
+        self.root == other.root || self.contents().eq(other.contents())
+    }
+
+    fn contents(&self) -> impl Iterator<Item = (&String, Hash)> {
+        self.index.services.iter().map(|(name, entry)| (name, entry.content))
     }
 
     /// Returns the source in which services that were rolled back are at what they were rolled back to.

@@ -28,7 +28,7 @@ use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
 use crate::config::Settings;
 use crate::context::Context;
 use crate::desired::Desired;
-use crate::live::{Live, Presence};
+use crate::live::Live;
 use crate::plan::{Plan, ServicePlan};
 use crate::readiness::pods::runs_pods;
 use crate::report::{Resource, ServiceReport};
@@ -136,7 +136,7 @@ pub async fn execute<C: Cluster>(
         watches: Watches::new(
             &settings.environment,
             settings.retry.pause,
-            &waiting_services(plan, live),
+            waiting_services(plan, live),
             workload_namespaces(plan),
         ),
         requests: Semaphore::new(settings.concurrency.max(1)),
@@ -157,15 +157,20 @@ pub async fn execute<C: Cluster>(
     }
 }
 
-/// Returns the services whose objects can be waited for: those of the plan, and those whose objects go or change hands by it.
-fn waiting_services<'a>(plan: &'a Plan, live: &'a Live) -> BTreeSet<&'a str> {
+/// Most services whose objects are watched by name: with more of them, all of a kind are watched.
+const NAMED_MAX: usize = 20;
+
+/// Returns the services whose objects can be waited for: those of the plan, and those whose objects go or change hands by it. Where they are
+/// many, none.
+fn waiting_services(plan: &Plan, live: &Live) -> Vec<String> {
+    if plan.services.len() > NAMED_MAX {
+        return Vec::new();
+    }
     let applied = plan.services.values().flat_map(ServicePlan::applies).map(|apply| &apply.id);
     let touched = plan.deletes().map(|(_, delete)| &delete.id).chain(applied);
-    let said = touched.filter_map(|id| match live.presence(id) {
-        Presence::Present(observed) => observed.service.as_deref(),
-        Presence::Unknown | Presence::Absent | Presence::Unowned => None,
-    });
-    plan.services.keys().map(String::as_str).chain(said).collect()
+    let said = touched.filter_map(|id| live.present(id)?.service.as_ref());
+    let named: BTreeSet<&String> = plan.services.keys().chain(said).collect();
+    if named.len() <= NAMED_MAX { named.into_iter().cloned().collect() } else { Vec::new() }
 }
 
 /// Returns the namespaces in which workloads are waited for.

@@ -88,6 +88,14 @@ impl Live {
             None => Presence::Unknown,
         }
     }
+
+    /// Returns an object that is known to exist. Nothing: it is not there, or that is not known.
+    pub fn present(&self, id: &ObjectRef) -> Option<&Observed> {
+        match self.presence(id) {
+            Presence::Present(observed) => Some(observed),
+            Presence::Unknown | Presence::Absent | Presence::Unowned => None,
+        }
+    }
 }
 
 /// Lists the owned objects of `kinds` that were not asked for yet: one request a kind. Returns the kinds that could not be listed: what is

@@ -209,27 +209,15 @@ impl Heard {
                 inner.watch = Watch::Behind;
                 inner.told = None;
             }
-            WatchEvent::Present(_, value) => {
-                let object = Some(object_of(&value));
-                inner.told.clone_from(&object);
-                if matches!(inner.watch, Watch::InStep | Watch::Doubted) {
-                    inner.watch = Watch::InStep;
-                    inner.note(object);
-                }
-            }
-            WatchEvent::Absent(_) => {
-                inner.told = None;
-                if matches!(inner.watch, Watch::InStep | Watch::Doubted) {
-                    inner.watch = Watch::InStep;
-                    inner.latest = Some(None);
-                }
-            }
-            WatchEvent::Synchronized => {
-                inner.watch = Watch::InStep;
-                match inner.told.clone() {
-                    None => inner.latest = Some(None),
-                    object => inner.note(object),
-                }
+            WatchEvent::Present(_, value) => inner.told = Some(object_of(&value)),
+            WatchEvent::Absent(_) => inner.told = None,
+            WatchEvent::Synchronized => inner.watch = Watch::InStep,
+        }
+        if matches!(inner.watch, Watch::InStep | Watch::Doubted) {
+            inner.watch = Watch::InStep;
+            match inner.told.clone() {
+                None => inner.latest = Some(None),
+                object => inner.note(object),
             }
         }
         drop(inner);

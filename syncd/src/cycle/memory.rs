@@ -40,7 +40,8 @@ pub struct Memory {
     pub(super) last: Services,
     /// Whether the last cycle found nothing to do, so that `last` is true as long as nothing comes to be known.
     pub(super) at_rest: bool,
-    /// Whether what is in force may want other content than what is recorded to be: it came after something that does, or nobody knows after what.
+    /// Whether the recorded revision may be another than the one in force, although nothing is to be done: what it wanted beside was never come
+    /// to, or people let this one begin another history.
     pub(super) owes_root: bool,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,

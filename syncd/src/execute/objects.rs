@@ -18,7 +18,7 @@ use crate::cluster::{
     Observed,
 };
 use crate::desired::{Desired, Object};
-use crate::live::{Presence, Resident, Seen, annotation, is_shell, observed, residents, seen};
+use crate::live::{Resident, Seen, annotation, is_shell, observed, residents, seen};
 use crate::plan::{Plan, PlannedApply, PlannedDelete, Reason};
 use crate::readiness::{Readiness, readiness};
 use crate::report::{Event, Waiting};
@@ -158,10 +158,7 @@ impl<C: Cluster> Run<'_, C> {
 
     /// Tells whether an apply changed nothing, as far as is known.
     pub(super) fn is_unchanged(&self, id: &ObjectRef, applied: &Observed) -> bool {
-        match self.live.presence(id) {
-            Presence::Present(before) => before.resource_version == applied.resource_version,
-            Presence::Unknown | Presence::Absent | Presence::Unowned => false,
-        }
+        self.live.present(id).is_some_and(|before| before.resource_version == applied.resource_version)
     }
 
     /// Deletes one object as planned and waits until it is gone.

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::board::Fact;
 use super::objects::{Applied, Deleted, Expected};
 use super::{Done, Holders, Pause, Run, Widening};
-use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
-use crate::live::{Presence, defined_kind};
+use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, Observed};
+use crate::live::defined_kind;
 use crate::plan::order::FOUNDATIONS;
 use crate::plan::{ApplyStage, DeleteStage, PlannedApply, Problem, ServicePlan};
 use crate::report::{Cause, Event, ObjectReport, Outcome, Resource, ServiceState, Waiting};
@@ -188,10 +188,8 @@ impl<C: Cluster> Walk<'_, C> {
     /// Notes which objects are waited for without being applied.
     fn expect_known(&mut self) {
         for id in &self.plan.wait {
-            let known = match self.run.live.presence(id) {
-                Presence::Present(live) => Expected { uid: live.uid.clone(), generation: live.generation },
-                Presence::Unknown | Presence::Absent | Presence::Unowned => Expected::default(),
-            };
+            let expected = |live: &Observed| Expected { uid: live.uid.clone(), generation: live.generation };
+            let known = self.run.live.present(id).map(expected).unwrap_or_default();
             self.expected.entry(id.clone()).or_insert(known);
         }
     }

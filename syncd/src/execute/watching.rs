@@ -19,16 +19,13 @@ use super::around::{Around, Kin};
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
 use crate::readiness::pods::Evidence;
 
-/// Most services whose objects are watched by name: with more of them, all of a kind are watched.
-const NAMED_MAX: usize = 20;
-
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The watches of one plan.
 pub(super) struct Watches {
     environment: String,
-    /// The services whose objects are waited for; none are named where they are many.
+    /// The services whose objects are watched; none are named: all.
     services: Vec<String>,
     pause: Duration,
     seen: Mutex<Seen>,
@@ -76,21 +73,14 @@ pub(super) enum Sight<'a> {
 }
 
 impl Watches {
-    /// Prepares watches; `services` are those whose objects can be waited for, `namespaces` those in which there are workloads to wait for.
-    pub(super) fn new(
-        environment: &str,
-        pause: Duration,
-        services: &BTreeSet<&str>,
-        namespaces: BTreeSet<String>,
-    ) -> Self {
+    /// Prepares watches; `services` are those whose objects are watched, or none for all, `namespaces` those in which there are workloads to
+    /// wait for.
+    pub(super) fn new(environment: &str, pause: Duration, services: Vec<String>, namespaces: BTreeSet<String>) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let around = Around::new(namespaces);
         Watches {
             environment: environment.to_owned(),
-            services: match services.len() <= NAMED_MAX {
-                true => services.iter().map(|service| (*service).to_owned()).collect(),
-                false => Vec::new(),
-            },
+            services,
             pause,
             seen: Mutex::new(Seen { views: BTreeMap::new(), around, asked: BTreeSet::new() }),
             changed: watch::Sender::new(()),

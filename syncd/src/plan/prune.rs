@@ -63,10 +63,7 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
     }
     // Who is not at work now has not come to the point where it may go, nor has whose it says to be; else it is the first one's.
     let holders = scene.held_by.get(id).map(Vec::as_slice).unwrap_or_default();
-    let says = match scene.live.presence(id) {
-        Presence::Present(observed) => observed.service.as_deref(),
-        Presence::Absent | Presence::Unknown | Presence::Unowned => None,
-    };
+    let says = scene.live.present(id).and_then(|observed| observed.service.as_deref());
     let at_rest = holders.iter().find(|holder| !scene.selection.act.contains(**holder));
     let named = || holders.iter().find(|holder| says == Some(**holder));
     if let Some(other) = at_rest.or_else(named).or(holders.first()).filter(|other| **other != name) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use manifest::index::Sync;
 use sandbox::{Answer, Request as ModelRequest, Rule};
 use serde_json::json;
+use syncd::repo::Revision;
 use syncd::report::{CycleResult, Outcome, ServiceState, Trigger};
 
 use crate::cluster::Fault;
@@ -103,14 +104,21 @@ async fn an_update_whose_answer_is_lost_and_that_is_reverted_is_undone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_not_trusted_where_nobody_can_look() {
+/// A world in which nobody answered the update of `ConfigMap a`, which arrived; and the revision before it.
+async fn unanswered() -> (World, Revision) {
     let mut world = World::new();
     let first = world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
     world.synced().await;
     world.commit(&[service("app1", &[("ConfigMap a", "v2")])]);
     world.cluster.fault_at(world.cluster.count() + 1, Fault::LostReply);
-    world.cycle().await;
+    let report = world.cycle().await;
+    assert_eq!(states(&report), [("app1", ServiceState::Failed)].into());
+    (world, first)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_not_trusted_where_nobody_can_look() {
+    let (mut world, first) = unanswered().await;
     world.cluster.deny("list ConfigMap");
     world.repo.point_at(&first);
     let report = world.cycle().await;
@@ -171,13 +179,7 @@ async fn requests_that_were_not_taken_are_sent_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_looked_up_before_anything_else() {
-    let mut world = World::new();
-    world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
-    world.synced().await;
-    world.commit(&[service("app1", &[("ConfigMap a", "v2")])]);
-    world.cluster.fault_at(world.cluster.count() + 1, Fault::LostReply);
-    let report = world.cycle().await;
-    assert_eq!(states(&report), [("app1", ServiceState::Failed)].into());
+    let (mut world, _) = unanswered().await;
     world.cluster.take_calls();
     world.wait(Duration::from_secs(16)).await;
     let report = world.synced().await;
@@ -191,12 +193,7 @@ async fn a_lost_answer_is_looked_up_before_anything_else() {
 
 #[tokio::test(start_paused = true)]
 async fn what_others_change_before_an_apply_is_recorded_is_corrected() {
-    let mut world = World::new();
-    world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
-    world.synced().await;
-    world.commit(&[service("app1", &[("ConfigMap a", "v2")])]);
-    world.cluster.fault_at(world.cluster.count() + 1, Fault::LostReply);
-    world.cycle().await;
+    let (mut world, _) = unanswered().await;
     let edit = json!({"data": {"content": "mine"}});
     world.somebody(ModelRequest::merge_patch(&world.path("ConfigMap a"), edit));
     assert_eq!(world.object("ConfigMap a").expect("there")["data"]["content"], "mine");
