@@ -22,8 +22,8 @@ impl Checker for Fence {
     }
 }
 
-/// A record that a leader wrote is written by none that was before it; and none at all once it has begun to change the cluster: what it
-/// goes by is what is recorded.
+/// A record that a leader wrote is written by none that was before it; and no record that was there once it has begun to change the
+/// cluster: what it goes by is what is recorded.
 #[derive(Default)]
 pub struct Epoch {
     written: BTreeMap<String, u64>,
@@ -58,7 +58,8 @@ impl Checker for Epoch {
                 if object.data.contains_key("root.json") {
                     self.begun.insert(sent.by.to_owned(), epoch);
                 }
-                if epoch < self.acting {
+                // What was not there nobody could write over: a record that is created late is found by the second look.
+                if object.resource_version.is_some() && epoch < self.acting {
                     return Err(format!(
                         "{} of epoch {epoch} is written while epoch {} acts",
                         object.name, self.acting
