@@ -104,8 +104,6 @@ struct Walk {
     second_look: bool,
     /// Whether nothing was known any more of what is stored.
     read_anew: bool,
-    /// Whether that was so in a process that knows what is in force.
-    lost_track: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
     /// Whether nothing was known that was not known before, and nothing is to be done about what was.
@@ -142,7 +140,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let new = if mode == Mode::Repair { None } else { self.ask_source().await };
         self.walk.phases.source += clock.elapsed().as_secs_f64();
         self.walk.read_anew = self.memory.state().is_none();
-        self.walk.lost_track = self.walk.read_anew && self.memory.source.is_some();
+        let root_before = self.memory.root_version();
         let second_look = self.memory.takes_second_look();
         self.walk.second_look = second_look;
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
@@ -170,6 +168,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
             Err(error) => return self.fail(Stage::State, &error.to_string()),
         };
         if fresh {
+            self.memory.note_root(root_before.as_deref(), &state);
             self.context.observer.recorded(state.objects());
         }
         // A look that is only the second one has waited for them.
@@ -402,7 +401,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
                 if state.root.as_ref().is_some_and(|stored| differs(&stored.root)) {
                     self.adopt_root(&mut state, &source, full).await?;
                 }
-                self.memory.owes_root = false;
+                self.memory.recorded_root();
                 self.memory.planned_index = Some(source.root);
                 return Ok(state);
             }
@@ -662,6 +661,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         if plan.services.values().any(|service| service.problem.is_none()) {
             self.context.tell(&planned(&plan));
             self.adopt_root(&mut state, &desired.source, full).await?;
+            self.memory.recorded_root();
         }
         self.walk.executed = true;
         let before = &self.memory.reports;
@@ -702,7 +702,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     /// Tells whether a revision was recorded behind the back of this process, by a write that came late: the next one has to descend from what
     /// is in force and not from that one.
     fn is_passed_over(&self, root: &Root, source: &Source) -> bool {
-        self.walk.lost_track && root.commit != source.revision
+        self.memory.may_be_passed_over && root.commit != source.revision
     }
 
     /// Records which revision is in force from now on, before anything of it is done.

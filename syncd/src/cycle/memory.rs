@@ -43,6 +43,8 @@ pub struct Memory {
     /// Whether the recorded revision may be another than the one in force, although nothing is to be done: what it wanted beside was never come
     /// to, or people let this one begin another history.
     pub(super) owes_root: bool,
+    /// Whether a revision may have been recorded behind the back of this process, which knows what is in force.
+    pub(super) may_be_passed_over: bool,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,
     /// Deletions that wait for approval.
@@ -130,6 +132,23 @@ impl Memory {
         let open = |(id, held): (&ObjectRef, &Held)| (held.uid.is_none() || held.unanswered).then(|| id.clone());
         let may_come = state.records().flat_map(|(_, record)| record.held.iter().filter_map(open));
         self.note_late(may_come.collect());
+    }
+
+    /// Returns the version of the root as it was last read or written; nothing where there was none, or nothing is known.
+    pub(super) fn root_version(&self) -> Option<String> {
+        Some(self.state.as_ref()?.root.as_ref()?.resource_version.clone())
+    }
+
+    /// Notes the root as it was read, where it was known as `before`: another one was written by somebody else, and may be of a revision that
+    /// is not in force.
+    pub(super) fn note_root(&mut self, before: Option<&str>, read: &State) {
+        let version = read.root.as_ref().map(|stored| stored.resource_version.as_str());
+        self.may_be_passed_over |= self.source.is_some() && version != before;
+    }
+
+    /// Notes that the root says what is in force.
+    pub(super) fn recorded_root(&mut self) {
+        (self.owes_root, self.may_be_passed_over) = (false, false);
     }
 
     /// Notes that requests were not answered, some of which may create these.

@@ -174,3 +174,12 @@ fn what_others_changed_is_mended_when_its_service_can_be_come_to() {
     ];
     insta::assert_snapshot!(told(&History::new("blocked drift", steps)));
 }
+
+/// Found by the swarm: the first root that ever was landed late, in an environment that wanted nothing by then, and held the tip for ever.
+#[test]
+fn a_first_root_that_lands_late_is_not_what_is_in_force() {
+    let late = Fault::CrashLate(Duration::from_secs(30));
+    let weather = Weather::named("write syncd-staging", 0, late);
+    let steps = vec![Step::Commit(Vec::new()), Step::Wait(1), Step::Commit(one()), Step::Wait(14), Step::Back];
+    insta::assert_snapshot!(told(&with("late root", weather, steps)));
+}
