@@ -16,10 +16,10 @@ use crate::cycle::{Clock, Takeover};
 use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Revision};
 use crate::report::{
-    CycleResult, Event, Observer, Outcome, Report, ServiceReport, ServiceState, Services, Stage, Suspended,
-    SuspendedScope, Trigger,
+    CycleResult, Event, Observer, Outcome, Report, ServiceState, Services, Stage, Suspended, SuspendedScope, Trigger,
 };
 
+mod services;
 mod source;
 pub mod table;
 mod text;
@@ -39,6 +39,7 @@ const OBJECT_BYTES_MAX: f64 = 1_048_576.0;
 
 /// All metrics of one process.
 pub struct Metrics {
+    environment: String,
     registry: Registry,
     clock: Arc<dyn Clock>,
     all: Families,
@@ -111,19 +112,13 @@ impl Metrics {
         for stage in Stage::ALL {
             all.errors.with_label_values(&[stage.as_str()]);
         }
-        Metrics { registry, clock, all, known: Mutex::default() }
+        Metrics { environment: environment.to_owned(), registry, clock, all, known: Mutex::default() }
     }
 
     /// Returns everything in a text form.
     pub fn text(&self, form: Form) -> String {
-        let known = self.known();
-        let now = self.now();
-        let since = |since: Option<f64>| since.map_or(0.0, |since| (now - since).max(0.0));
-        for (name, service) in &known.services {
-            set(&self.all.lag, &[name], since(service.behind_since));
-            set(&self.all.intent, &[name], since(service.open_since));
-        }
-        form.write(&self.registry)
+        let services = services::families(&self.all, &self.known(), &self.environment, self.now());
+        form.write(&self.registry, services)
     }
 
     /// Notes a sign of life of the loop.
@@ -142,8 +137,7 @@ impl Metrics {
             }
             Leadership::Lost { .. } => {
                 count(&all.terms_lost, &[]);
-                let before = std::mem::take(&mut *self.known());
-                before.services.keys().for_each(|name| self.forget_service(name));
+                *self.known() = Known::default();
                 [&all.verified, &all.rewritten, &all.commit_time, &all.limit].into_iter().for_each(GaugeVec::reset);
                 for gauge in [&all.held, &all.orphans, &all.fights] {
                     set(gauge, &[], 0.0);
@@ -211,19 +205,8 @@ impl Metrics {
         }
     }
 
-    /// Takes all series of a service away. That some are not there means nothing.
-    fn forget_service(&self, name: &str) {
-        let all = &self.all;
-        for gauge in [&all.failures, &all.lag, &all.withheld, &all.intent, &all.inventory, &all.inventory_ratio] {
-            let _ = gauge.remove_label_values(&[name]);
-        }
-        for state in shown_states() {
-            let _ = all.state.remove_label_values(&[name, state]);
-        }
-    }
-
     fn services(&self, report: &Report) {
-        let (all, now, mut known) = (&self.all, self.now(), self.known());
+        let (now, mut known) = (self.now(), self.known());
         let known = &mut *known;
         if known.told.is_same(&report.services) {
             // What is synced still is; whoever is not has told since when.
@@ -232,27 +215,11 @@ impl Metrics {
             return;
         }
         let stays = |name: &str| report.services.get(name).is_some_and(|found| found.state != ServiceState::Removed);
-        known.services.retain(|name, _| {
-            let stays = stays(name);
-            if !stays {
-                self.forget_service(name);
-            }
-            stays
-        });
-        let told = std::mem::replace(&mut known.told, report.services.clone());
+        known.services.retain(|name, _| stays(name));
+        known.told = report.services.clone();
         let pushed_at = known.pushed_at;
         for (name, found) in report.services.iter().filter(|(_, found)| found.state != ServiceState::Removed) {
-            let service = known.services.entry(name.clone()).or_default();
-            let shown = service.state;
-            service.ended(found.state, pushed_at, now);
-            if shown == service.state && told.get(name).is_some_and(|told| is_shown_alike(told, found)) {
-                continue;
-            }
-            self.show_state(name, found.state.as_str());
-            set(&all.failures, &[name], f64::from(found.failures));
-            set(&all.withheld, &[name], number(found.withheld));
-            set(&all.inventory, &[name], number(found.state_bytes));
-            set(&all.inventory_ratio, &[name], number(found.state_bytes) / OBJECT_BYTES_MAX);
+            known.services.entry(name.clone()).or_default().ended(found.state, pushed_at, now);
         }
     }
 
@@ -260,21 +227,6 @@ impl Metrics {
         for kind in SuspendedScope::KINDS {
             let count = suspended.0.iter().filter(|suspension| suspension.scope.kind() == kind).count();
             set(&self.all.suspended, &[kind], number(count));
-        }
-    }
-
-    fn show_state(&self, service: &str, state: &str) {
-        for one in shown_states() {
-            set(&self.all.state, &[service, one], f64::from(u8::from(one == state)));
-        }
-    }
-
-    /// Notes how far the work on a service is.
-    fn works(&self, known: &mut Known, name: &str, state: &'static str) {
-        let service = known.services.entry(name.to_owned()).or_default();
-        if service.state != Some(state) {
-            service.state = Some(state);
-            self.show_state(name, state);
         }
     }
 
@@ -357,8 +309,8 @@ impl Observer for Metrics {
                 let (now, mut known) = (self.now(), self.known());
                 let changed = known.trigger == Some(Trigger::Changed);
                 let pushed_at = known.pushed_at;
-                self.works(&mut known, service, APPLYING);
                 let service = known.services.entry(service.clone()).or_default();
+                service.state = Some(APPLYING);
                 service.open_since.get_or_insert(now);
                 if changed {
                     service.behind_since.get_or_insert(pushed_at.unwrap_or(now));
@@ -371,7 +323,9 @@ impl Observer for Metrics {
                     observe(&all.push_applied, &[], self.now() - pushed_at);
                 }
             }
-            Event::Waiting { service, .. } => self.works(&mut self.known(), service, WAITING),
+            Event::Waiting { service, .. } => {
+                self.known().services.entry(service.clone()).or_default().state = Some(WAITING);
+            }
             Event::ServiceFinished { service: name, report } => {
                 let (now, mut known) = (self.now(), self.known());
                 let revision_pushed_at = known.pushed_at;
@@ -381,8 +335,8 @@ impl Observer for Metrics {
                 if let Some(pushed_at) = pushed_at {
                     observe(&all.push_ready, &[], now - pushed_at);
                 }
-                if report.state != ServiceState::Removed {
-                    self.show_state(name, report.state.as_str());
+                if report.state == ServiceState::Removed {
+                    known.services.remove(name);
                 }
             }
             Event::Object { object, .. } => {
@@ -408,18 +362,6 @@ impl Observer for Metrics {
             Event::Suspended(suspended) => self.suspended(suspended),
         }
     }
-}
-
-/// Returns the states that a service is shown in: one that is gone has no series.
-fn shown_states() -> impl Iterator<Item = &'static str> {
-    let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
-    states.map(|state| state.as_str()).chain([APPLYING, WAITING])
-}
-
-/// Tells whether two reports of a service have the same numbers for what is shown of it.
-fn is_shown_alike(one: &ServiceReport, other: &ServiceReport) -> bool {
-    let shown = |report: &ServiceReport| (report.state, report.failures, report.withheld, report.state_bytes);
-    shown(one) == shown(other)
 }
 
 fn set(gauge: &GaugeVec, labels: &[&str], value: f64) {

@@ -3,7 +3,6 @@
 //! Knows nothing of what is measured. Invariant: both forms say the same.
 //! Source: OpenMetrics 1.0.0 (families of counters without `_total`, buckets as floats, `# EOF`).
 
-use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 
 /// A text form.
@@ -48,10 +47,15 @@ impl Form {
         }
     }
 
-    /// Writes everything that is registered.
-    pub(super) fn write(self, registry: &Registry) -> String {
-        let families: Vec<MetricFamily> = registry.gather();
-        let text = TextEncoder::new().encode_to_string(&families).expect("registered metrics can be written");
+    /// Writes everything that is registered, and families that are written already, with their names, all sorted by name.
+    pub(super) fn write(self, registry: &Registry, written: Vec<(String, String)>) -> String {
+        let registered = registry.gather().into_iter().map(|family| {
+            let text = TextEncoder::new().encode_to_string(std::slice::from_ref(&family));
+            (family.name().to_owned(), text.expect("registered metrics can be written"))
+        });
+        let mut families: Vec<(String, String)> = registered.chain(written).collect();
+        families.sort();
+        let text: String = families.into_iter().map(|(_, text)| text).collect();
         match self {
             Form::Classic => text,
             Form::OpenMetrics => open(&text),
