@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::Hash;
 use crate::yaml;
@@ -17,15 +18,15 @@ use crate::yaml;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
     /// API group; empty for the core group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub group: String,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub group: SmolStr,
     /// Kind, for example `Deployment`.
-    pub kind: String,
+    pub kind: SmolStr,
     /// Namespace; empty for a cluster-scoped object.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub namespace: SmolStr,
     /// Name.
-    pub name: String,
+    pub name: SmolStr,
 }
 
 impl fmt::Display for ObjectRef {
@@ -65,7 +66,7 @@ impl FromStr for ObjectRef {
         if name.is_empty() || !is_object_name(name) {
             return fail(format!("`{name}` is not a valid object name"));
         }
-        let [group, kind, namespace, name] = [group, kind, namespace, name].map(str::to_owned);
+        let [group, kind, namespace, name] = [group, kind, namespace, name].map(SmolStr::new);
         Ok(ObjectRef { group, kind, namespace, name })
     }
 }
@@ -76,7 +77,7 @@ pub struct Manifest {
     /// Who it is.
     pub id: ObjectRef,
     /// `apiVersion`, for example `apps/v1`.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// The whole document, as JSON.
     pub value: Value,
 }
@@ -136,7 +137,11 @@ impl Manifest {
             return Err(errors);
         }
         let group = group_of(&api_version).to_owned();
-        Ok(Manifest { id: ObjectRef { group, kind, namespace, name }, api_version, value })
+        Ok(Manifest {
+            id: ObjectRef { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() },
+            api_version: api_version.into(),
+            value,
+        })
     }
 
     /// Returns the hash of the object's canonical form.

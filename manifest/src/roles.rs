@@ -155,7 +155,7 @@ impl Needs {
                 resource
             });
             let insert = |resources: &mut Resources| {
-                resources.entry(id.group.clone()).or_default().insert(plural.clone());
+                resources.entry(id.group.to_string()).or_default().insert(plural.clone());
             };
             insert(&mut needs.all);
             match id.namespace.as_str() {
@@ -163,13 +163,13 @@ impl Needs {
                 namespace => insert(needs.by_namespace.entry(namespace.to_owned()).or_default()),
             }
             if WORKLOADS.contains(&(id.group.as_str(), id.kind.as_str())) {
-                needs.workloads_in.insert(id.namespace.clone());
+                needs.workloads_in.insert(id.namespace.to_string());
             }
             if id.group == RBAC {
                 needs.grant(manifest);
             }
             if id.group.is_empty() && id.kind == "Namespace" {
-                needs.namespaces.insert(id.name.clone());
+                needs.namespaces.insert(id.name.to_string());
             }
         }
         for ((group, _), plural) in defined {
@@ -180,11 +180,11 @@ impl Needs {
 
     /// Kubernetes lets nobody grant what they do not have, but by these two verbs; they are given for the very names.
     fn grant(&mut self, manifest: &Manifest) {
-        let grants = self.grants.entry(manifest.id.namespace.clone()).or_default();
+        let grants = self.grants.entry(manifest.id.namespace.to_string()).or_default();
         let resource = |kind: &str| if kind == "ClusterRole" { "clusterroles" } else { "roles" };
         match manifest.id.kind.as_str() {
             kind @ ("ClusterRole" | "Role") => {
-                grants.entry((resource(kind), "escalate")).or_default().insert(manifest.id.name.clone());
+                grants.entry((resource(kind), "escalate")).or_default().insert(manifest.id.name.to_string());
             }
             _ => {
                 let text = |pointer| manifest.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();

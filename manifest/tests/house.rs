@@ -35,11 +35,11 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
         "syncd",
         &[
             &["bootstrap", "cluster", "repo", "redact", "yaml_file"],
-            &["adoption", "rules"],
+            &["adoption", "ownership", "rules"],
             &["config", "report"],
             &["suspension"],
             &["context", "election", "state"],
-            &["approval", "desired", "live", "ownership"],
+            &["approval", "desired", "live"],
             &["drift", "readiness"],
             &["plan"],
             &["execute"],

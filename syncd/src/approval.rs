@@ -56,10 +56,10 @@ pub fn name(environment: &str) -> String {
 /// The cluster's.
 pub async fn read<C: Cluster>(cluster: &C, environment: &str, namespace: &str) -> Result<Approvals, ClusterError> {
     let id = ObjectRef {
-        group: String::new(),
-        kind: "ConfigMap".to_owned(),
-        namespace: namespace.to_owned(),
-        name: name(environment),
+        group: "".into(),
+        kind: "ConfigMap".into(),
+        namespace: namespace.into(),
+        name: name(environment).into(),
     };
     let Some(value) = cluster.get(&id).await? else { return Ok(Approvals::default()) };
     let text = |pointer: &str| value.pointer(pointer).and_then(serde_json::Value::as_str);

@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 /// Label that names the environment that owns an object.
 pub const LABEL_ENVIRONMENT: &str = "syncd/environment";
@@ -27,13 +28,18 @@ pub const FIELD_MANAGER: &str = "syncd";
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GroupKind {
     /// API group; empty for the core group.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub group: String,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    pub group: SmolStr,
     /// Kind.
-    pub kind: String,
+    pub kind: SmolStr,
 }
 
 impl GroupKind {
+    /// Makes a kind.
+    pub fn new(group: &str, kind: &str) -> Self {
+        GroupKind { group: group.into(), kind: kind.into() }
+    }
+
     /// Returns the kind of an object.
     pub fn of(object: &ObjectRef) -> Self {
         GroupKind { group: object.group.clone(), kind: object.kind.clone() }
@@ -52,11 +58,11 @@ pub struct Apply {
     /// The object.
     pub id: ObjectRef,
     /// API version to apply through.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// The whole body: the manifest with owner labels and hash annotation.
     pub body: Value,
     /// The object must exist with this uid; the apply can then never create (answer: [`ErrorClass::Gone`]). `None`: it may create.
-    pub uid: Option<String>,
+    pub uid: Option<SmolStr>,
     /// Only ask what would happen.
     pub dry_run: bool,
 }
@@ -65,19 +71,19 @@ pub struct Apply {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: SmolStr,
     /// `metadata.resourceVersion`.
-    pub resource_version: String,
+    pub resource_version: SmolStr,
     /// `metadata.generation`; 0 where the kind has none.
     pub generation: i64,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
     /// Value of [`LABEL_ENVIRONMENT`].
-    pub environment: Option<String>,
+    pub environment: Option<SmolStr>,
     /// Value of [`LABEL_SERVICE`].
-    pub service: Option<String>,
+    pub service: Option<SmolStr>,
     /// Value of [`ANNOTATION_HASH`].
-    pub hash: Option<String>,
+    pub hash: Option<SmolStr>,
 }
 
 /// What an accepted delete means.

@@ -172,7 +172,7 @@ pub fn protected_by_default() -> BTreeSet<GroupKind> {
         ("", "PersistentVolumeClaim"),
         ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ]
-    .map(|(group, kind)| GroupKind { group: group.to_owned(), kind: kind.to_owned() })
+    .map(|(group, kind)| GroupKind::new(group, kind))
     .into()
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use manifest::index::DriftPolicy;
 use manifest::{Hash, ObjectRef};
 use serde_json::json;
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use crate::approval;
@@ -515,7 +516,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let is_namespace = |id: &ObjectRef| id.group.is_empty() && id.kind == "Namespace";
         let (namespaces, mut others): (BTreeSet<_>, BTreeSet<_>) = newcomers.into_iter().partition(is_namespace);
         let mut failed = live::look_for(self.cluster, live, &namespaces, self.settings).await;
-        let absent: BTreeSet<String> = namespaces
+        let absent: BTreeSet<SmolStr> = namespaces
             .into_iter()
             .filter(|id| matches!(live.presence(id), Presence::Absent))
             .map(|id| id.name)

@@ -5,15 +5,18 @@
 //! taken for empty.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use litemap::LiteMap;
 use manifest::index::{Entry, IndexError};
 use manifest::object::{Scope, scope};
 use manifest::yaml;
 use manifest::{Hash, Index, Manifest, ObjectRef};
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::config::{History, Limits, Settings};
+use crate::ownership::may_yield;
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
 use crate::state::{State, is_state};
 
@@ -69,7 +72,7 @@ pub struct Desired {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     /// Its objects by identity.
-    Objects(BTreeMap<ObjectRef, Object>),
+    Objects(LiteMap<ObjectRef, Object>),
     /// Its file is not to be followed.
     Refused {
         /// Why, for people.
@@ -83,9 +86,13 @@ pub enum Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// API version that it is applied through.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// Hash of the manifest.
     pub hash: Hash,
+    /// Whether it has fields that may be another's ([`crate::ownership`]).
+    pub may_yield: bool,
+    /// Whether it is waited for, once somebody asked.
+    waited_for: OnceLock<bool>,
     /// The manifest as JSON. As a value it would take twenty times the memory, and a first sync holds all of them.
     text: Box<[u8]>,
 }
@@ -94,7 +101,18 @@ impl Object {
     /// Keeps a manifest.
     pub fn new(manifest: &Manifest) -> Self {
         let text = serde_json::to_vec(&manifest.value).expect("a manifest has string keys only");
-        Object { api_version: manifest.api_version.clone(), hash: manifest.hash(), text: text.into_boxed_slice() }
+        Object {
+            api_version: manifest.api_version.clone(),
+            hash: manifest.hash(),
+            may_yield: may_yield(&manifest.value),
+            waited_for: OnceLock::new(),
+            text: text.into_boxed_slice(),
+        }
+    }
+
+    /// Tells whether it is waited for; `ask` is asked once, for a plan may be made several times.
+    pub fn is_waited_for(&self, ask: impl FnOnce(&Value) -> bool) -> bool {
+        *self.waited_for.get_or_init(|| ask(&self.value()))
     }
 
     /// Returns what is to be applied, without owner labels. It is read anew each time.
@@ -264,6 +282,9 @@ pub async fn read_index<R: Repo>(
     Ok(Source { revision: revision.clone(), commit, index: Arc::new(index), root, kept: BTreeMap::new() })
 }
 
+/// Most files that are read at once.
+const READ_AT_ONCE: usize = 500;
+
 /// Reads the manifests of `names`, which are services of the index, and refuses what is wanted twice.
 ///
 /// `state` says what the services want that are not read.
@@ -280,18 +301,18 @@ pub async fn read_services<R: Repo>(
     let environment = &settings.environment;
     let mut services = BTreeMap::new();
     let (kept, names): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| source.kept.contains_key(*name));
-    let paths: Vec<String> = names.iter().map(|name| Index::resources_path(environment, name)).collect();
-    let files = match paths.is_empty() {
-        true => Vec::new(),
-        false => read_files(repo, &source.revision, &paths).await?,
-    };
-    for ((name, path), file) in names.into_iter().zip(&paths).zip(files) {
-        let entry = &source.index.services[name];
-        let content = match file.and_then(|bytes| parse(path, bytes, entry, Some(entry.objects), settings)) {
-            Ok(objects) => Content::Objects(objects),
-            Err(refusal) => Content::Refused { reason: refusal.to_string(), claims: None },
-        };
-        services.insert(name.clone(), content);
+    // Not all at once: what was read is larger than what is kept of it.
+    for names in names.chunks(READ_AT_ONCE) {
+        let paths: Vec<String> = names.iter().map(|name| Index::resources_path(environment, name)).collect();
+        let files = read_files(repo, &source.revision, &paths).await?;
+        for ((name, path), file) in names.iter().zip(&paths).zip(files) {
+            let entry = &source.index.services[*name];
+            let content = match file.and_then(|bytes| parse(path, bytes, entry, Some(entry.objects), settings)) {
+                Ok(objects) => Content::Objects(objects),
+                Err(refusal) => Content::Refused { reason: refusal.to_string(), claims: None },
+            };
+            services.insert((*name).clone(), content);
+        }
     }
     for name in kept {
         services.insert(name.clone(), read_kept(repo, source, name, settings).await);
@@ -348,7 +369,7 @@ fn parse(
     entry: &Entry,
     count: Option<usize>,
     settings: &Settings,
-) -> Result<BTreeMap<ObjectRef, Object>, Refusal> {
+) -> Result<LiteMap<ObjectRef, Object>, Refusal> {
     let path = path.to_owned();
     let limits = &settings.limits;
     let Some(bytes) = bytes else { return Err(Refusal::Missing { path }) };
@@ -368,7 +389,7 @@ fn parse(
         line: error.at.line,
         column: error.at.column,
     })?;
-    let mut objects = BTreeMap::new();
+    let mut objects = LiteMap::new();
     let documents = documents.into_iter().map(|document| document.value).filter(|value| !value.is_null());
     for (number, value) in documents.enumerate() {
         let fault = |message: String| Refusal::Manifest { path: path.clone(), document: number + 1, message };

@@ -318,9 +318,9 @@ fn refused(
     told: &impl Fn(Action, String) -> ObjectDifference,
 ) -> ObjectDifference {
     let namespace = ObjectRef {
-        group: String::new(),
-        kind: "Namespace".to_owned(),
-        namespace: String::new(),
+        group: "".into(),
+        kind: "Namespace".into(),
+        namespace: "".into(),
         name: planned.id.namespace.clone(),
     };
     let is_definition = |id: &&&ObjectRef| id.kind == "CustomResourceDefinition";
@@ -371,7 +371,7 @@ fn fields(id: &ObjectRef, before: &Value, after: &Value) -> Vec<FieldChange> {
 }
 
 fn is_secret(id: &ObjectRef) -> bool {
-    *id == ObjectRef { group: String::new(), kind: "Secret".to_owned(), ..id.clone() }
+    *id == ObjectRef { group: "".into(), kind: "Secret".into(), ..id.clone() }
 }
 
 /// Takes the values of Secrets out of whatever else repeats them.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use manifest::ObjectRef;
 use manifest::index::DriftPolicy;
+use smol_str::SmolStr;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -149,7 +150,7 @@ impl Observer for Listening<'_> {
         self.0.observer.observe(event);
     }
 
-    fn recorded(&self, objects: BTreeMap<ObjectRef, String>) {
+    fn recorded(&self, objects: BTreeMap<ObjectRef, SmolStr>) {
         let kinds = self.0.tracker().recorded(objects);
         self.0.watch(kinds);
     }

@@ -17,11 +17,14 @@ mod yielding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use futures::future::{Either, join_all, select};
+use futures::stream::FuturesUnordered;
 use manifest::{Hash, ObjectRef};
-use tokio::sync::{Semaphore, watch};
+use smol_str::SmolStr;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
@@ -36,7 +39,7 @@ use crate::state::{self, Held, Intent, Reading, Record, State, StateError, Store
 
 use board::Board;
 pub use objects::{apply_of, is_replaced};
-use watching::Watches;
+use watching::{Subscription, Watches};
 pub use yielding::left_to_others;
 
 /// What became of one service of a plan.
@@ -105,9 +108,43 @@ struct Run<'a, C> {
     /// How services that are not synced stood before.
     before: &'a BTreeMap<String, ServiceReport>,
     board: Board,
-    watches: Watches,
+    watches: Watches<'a>,
     /// Requests in flight.
     requests: Semaphore,
+    /// Services that send requests or have them ready.
+    turns: Semaphore,
+}
+
+/// Number of services that may have requests ready for each that is under way: so many that none waits for a service, and so few that thousands
+/// do not hold what they are going to send.
+const TURNS_PER_REQUEST: usize = 2;
+
+/// The turn of a service, which it gives back whenever it waits for something else than its requests.
+struct Turn<'a> {
+    turns: &'a Semaphore,
+    held: Mutex<Option<SemaphorePermit<'a>>>,
+}
+
+impl<'a> Turn<'a> {
+    fn new(turns: &'a Semaphore) -> Self {
+        Turn { turns, held: Mutex::default() }
+    }
+
+    /// Waits until it is the service's turn, unless it is.
+    async fn take(&self) {
+        if self.held().is_none() {
+            let permit = self.turns.acquire().await.ok();
+            *self.held() = permit;
+        }
+    }
+
+    fn give_back(&self) {
+        self.held().take();
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<SemaphorePermit<'a>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Carries out a plan. `before` says how services that are not synced stood: what did not change is not told again.
@@ -136,10 +173,12 @@ pub async fn execute<C: Cluster>(
         watches: Watches::new(
             &settings.environment,
             settings.retry.pause,
+            &settings.rules,
             waiting_services(plan, live),
             workload_namespaces(plan),
         ),
         requests: Semaphore::new(settings.concurrency.max(1)),
+        turns: Semaphore::new(TURNS_PER_REQUEST * settings.concurrency.max(1)),
     };
     let mut records = run.write_ahead(state).await;
     let holders = holders(plan, state, &records);
@@ -168,13 +207,13 @@ fn waiting_services(plan: &Plan, live: &Live) -> Vec<String> {
     }
     let applied = plan.services.values().flat_map(ServicePlan::applies).map(|apply| &apply.id);
     let touched = plan.deletes().map(|(_, delete)| &delete.id).chain(applied);
-    let said = touched.filter_map(|id| live.present(id)?.service.as_ref());
-    let named: BTreeSet<&String> = plan.services.keys().chain(said).collect();
-    if named.len() <= NAMED_MAX { named.into_iter().cloned().collect() } else { Vec::new() }
+    let said = touched.filter_map(|id| live.present(id)?.service.as_deref());
+    let named: BTreeSet<&str> = plan.services.keys().map(String::as_str).chain(said).collect();
+    if named.len() <= NAMED_MAX { named.into_iter().map(str::to_owned).collect() } else { Vec::new() }
 }
 
 /// Returns the namespaces in which workloads are waited for.
-fn workload_namespaces(plan: &Plan) -> BTreeSet<String> {
+fn workload_namespaces(plan: &Plan) -> BTreeSet<SmolStr> {
     let waited = plan.services.values().flat_map(|service| &service.wait);
     waited.filter(|id| runs_pods(&GroupKind::of(id))).map(|id| id.namespace.clone()).collect()
 }
@@ -208,11 +247,20 @@ fn holders(plan: &Plan, state: &State, records: &BTreeMap<String, Widening>) -> 
 impl<C: Cluster> Run<'_, C> {
     /// Widens all records that must be, side by side. Nothing is applied and nothing narrowed before all of it is done.
     async fn write_ahead(&self, state: &State) -> BTreeMap<String, Widening> {
-        let mut writes = Vec::new();
-        for (name, plan) in &self.plan.services {
-            writes.push(self.widen(name, plan, state.services.get(name)));
+        // Each write is begun when there is room for it: thousands would hold all that they are going to send.
+        let (mut services, mut writes) = (self.plan.services.iter(), FuturesUnordered::new());
+        let mut records = BTreeMap::new();
+        loop {
+            while writes.len() < self.settings.concurrency.max(1)
+                && let Some((name, plan)) = services.next()
+            {
+                writes.push(self.widen(name, plan, state.services.get(name)));
+            }
+            match writes.next().await {
+                Some((name, record)) => drop(records.insert(name, record)),
+                None => return records,
+            }
         }
-        futures::stream::iter(writes).buffer_unordered(self.settings.concurrency.max(1)).collect().await
     }
 
     async fn widen(&self, name: &str, plan: &ServicePlan, reading: Option<&Reading>) -> (String, Widening) {
@@ -284,14 +332,14 @@ impl<C: Cluster> Run<'_, C> {
 
     /// Waits until something that is watched changes. It is not asked whether time is over only when nothing changes: something always
     /// might.
-    async fn next_change(&self, changed: &mut watch::Receiver<()>, deadline: Instant) -> Next {
+    async fn next_change(&self, changes: &Subscription<'_>, deadline: Instant) -> Next {
         if Instant::now() >= deadline {
             return Next::TimedOut;
         }
-        match self.context.unless_superseded(tokio::time::timeout_at(deadline, changed.changed())).await {
+        match self.context.unless_superseded(tokio::time::timeout_at(deadline, changes.changed())).await {
             None => Next::Superseded,
             Some(Err(_)) => Next::TimedOut,
-            Some(Ok(_)) => Next::Changed,
+            Some(Ok(())) => Next::Changed,
         }
     }
 

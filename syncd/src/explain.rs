@@ -133,8 +133,8 @@ pub fn explain(
             let held = record.held.get(id)?;
             Some(Recorded {
                 service: service.clone(),
-                api_version: held.api_version.clone(),
-                uid: held.uid.clone(),
+                api_version: held.api_version.to_string(),
+                uid: held.uid.as_ref().map(ToString::to_string),
                 hash: held.hash.map(|hash| hash.to_string()),
                 reached: record.settled.as_ref().map(|settled| settled.commit.to_string()),
                 leftover: held.leftover.clone(),
@@ -208,12 +208,12 @@ fn existing(live: &Value, manifest: Option<&Value>) -> Existing {
     // The server has them by time.
     managers.sort_by_key(|owns| (owns.manager != FIELD_MANAGER, owns.manager.clone()));
     Existing {
-        uid: seen.uid,
+        uid: seen.uid.to_string(),
         created_at: created.to_owned(),
         terminating: seen.terminating,
-        environment: seen.environment,
-        service: seen.service,
-        hash: seen.hash,
+        environment: seen.environment.map(String::from),
+        service: seen.service.map(String::from),
+        hash: seen.hash.map(String::from),
         managers,
     }
 }
@@ -236,7 +236,7 @@ fn owns(entry: Entry<'_>, manifest: Option<&Value>, pointers: &[String]) -> Owns
 fn owner(live: Option<&Value>, recorded: &[Recorded], environment: &str) -> String {
     let Some(live) = live else { return "nobody: it does not exist".to_owned() };
     let seen = observed(live);
-    let holder = recorded.iter().find(|record| record.uid.as_ref() == Some(&seen.uid));
+    let holder = recorded.iter().find(|record| record.uid.as_deref() == Some(seen.uid.as_str()));
     if let Some(holder) = holder {
         return format!("syncd, service {}", holder.service);
     }

@@ -154,7 +154,7 @@ fn fate(reply: Result<Option<Value>, ClusterError>, id: &ObjectRef, environment:
     } else if observed.terminating {
         Fate::Gone
     } else {
-        Fate::Orphan { uid: observed.uid }
+        Fate::Orphan { uid: observed.uid.to_string() }
     }
 }
 
@@ -163,7 +163,7 @@ async fn recorded<C: Cluster>(
     cluster: &C,
     storage: &Storage,
 ) -> Result<(BTreeSet<ObjectRef>, Vec<String>), ClusterError> {
-    let kind = GroupKind { group: String::new(), kind: "Secret".to_owned() };
+    let kind = GroupKind::new("", "Secret");
     let (mut found, mut unreadable) = (BTreeSet::new(), Vec::new());
     let mut next = None;
     loop {
@@ -195,7 +195,12 @@ fn object(text: &str) -> Option<ObjectRef> {
     let group = if group == "core" { "" } else { group };
     let namespace = if scope(group, kind) == Some(Scope::Cluster) { "" } else { namespace };
     let text = str::to_owned;
-    Some(ObjectRef { group: text(group), kind: text(kind), namespace: text(namespace), name: text(name) })
+    Some(ObjectRef {
+        group: text(group).into(),
+        kind: text(kind).into(),
+        namespace: text(namespace).into(),
+        name: text(name).into(),
+    })
 }
 
 /// Deletes what a plan named, by uid, in reverse order of kinds. Returns what could not be deleted.

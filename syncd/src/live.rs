@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 use manifest::ObjectRef;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::adoption::{self, Owner};
 use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed};
@@ -63,7 +64,7 @@ pub struct Live {
     /// Objects with the environment's owner label; `syncd`'s own state is not among them.
     pub owned: BTreeMap<ObjectRef, Observed>,
     /// Objects that were asked for one by one; `None`: does not exist.
-    pub seen: BTreeMap<ObjectRef, Option<Seen>>,
+    pub seen: BTreeMap<ObjectRef, Option<Box<Seen>>>,
     /// Objects of which it could not be read whether they exist and whose they are, with why.
     pub unread: BTreeMap<ObjectRef, String>,
     /// Objects that a request may still create although nobody waits for its answer any more.
@@ -148,7 +149,10 @@ pub async fn look_at<C: Cluster>(
     while let Some((id, reply)) = replies.next().await {
         match reply {
             Ok(value) => {
-                drop(live.seen.insert(id.clone(), value.as_ref().map(|value| seen(value, &settings.environment))));
+                drop(
+                    live.seen
+                        .insert(id.clone(), value.as_ref().map(|value| Box::new(seen(value, &settings.environment)))),
+                );
             }
             Err(error) => failed.push((id.clone(), error)),
         }
@@ -177,14 +181,15 @@ pub fn defined_kind(value: &Value) -> Option<GroupKind> {
     let spec = value.get("spec")?;
     let kind = spec.get("names")?.get("kind")?.as_str()?.to_owned();
     let group = spec.get("group")?.as_str()?.to_owned();
-    is_definition.then_some(GroupKind { group, kind })
+    is_definition.then_some(GroupKind::new(&group, &kind))
 }
 
 /// Returns what a whole object tells of itself. What it does not tell is empty.
 pub fn observed(value: &Value) -> Observed {
     let metadata = value.get("metadata");
-    let text = |name: &str| metadata.and_then(|m| m.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let label = |name: &str| metadata?.get("labels")?.get(name)?.as_str().map(str::to_owned);
+    let text =
+        |name: &str| SmolStr::new(metadata.and_then(|m| m.get(name)).and_then(Value::as_str).unwrap_or_default());
+    let label = |name: &str| metadata?.get("labels")?.get(name)?.as_str().map(SmolStr::new);
     Observed {
         uid: text("uid"),
         resource_version: text("resourceVersion"),
@@ -192,7 +197,7 @@ pub fn observed(value: &Value) -> Observed {
         terminating: metadata.and_then(|m| m.get("deletionTimestamp")).is_some_and(|time| !time.is_null()),
         environment: label(LABEL_ENVIRONMENT),
         service: label(LABEL_SERVICE),
-        hash: annotation(value, ANNOTATION_HASH).map(str::to_owned),
+        hash: annotation(value, ANNOTATION_HASH).map(SmolStr::new),
     }
 }
 
@@ -210,13 +215,13 @@ mod tests {
     #[test]
     fn what_was_not_looked_at_is_unknown() {
         let id = |kind: &str, name: &str| ObjectRef {
-            group: String::new(),
-            kind: kind.to_owned(),
-            namespace: "n".to_owned(),
-            name: name.to_owned(),
+            group: "".into(),
+            kind: kind.into(),
+            namespace: "n".into(),
+            name: name.into(),
         };
         let mut live = Live::default();
-        live.listed.insert(GroupKind { group: String::new(), kind: "Service".to_owned() });
+        live.listed.insert(GroupKind::new("", "Service"));
         live.owned.insert(id("Service", "a"), observed(&json!({"metadata": {"uid": "1"}})));
         live.seen.insert(id("Pod", "a"), None);
         assert!(matches!(live.presence(&id("Service", "a")), Presence::Present(observed) if observed.uid == "1"));
@@ -233,13 +238,13 @@ mod tests {
             "annotations": {"syncd/hash": "h", "syncd/prune": "disabled"},
         }});
         let expected = Observed {
-            uid: "u".to_owned(),
-            resource_version: "7".to_owned(),
+            uid: "u".into(),
+            resource_version: "7".into(),
             generation: 3,
             terminating: true,
-            environment: Some("staging".to_owned()),
-            service: Some("app1".to_owned()),
-            hash: Some("h".to_owned()),
+            environment: Some("staging".into()),
+            service: Some("app1".into()),
+            hash: Some("h".into()),
         };
         assert_eq!(
             seen(&value, "staging"),

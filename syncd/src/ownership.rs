@@ -167,6 +167,11 @@ pub fn ignored(object: &Value) -> Vec<String> {
     pointers.filter(|pointer| pointer.starts_with('/')).map(str::to_owned).collect()
 }
 
+/// Tells whether a manifest has fields that may be another's, as far as can be told from it alone.
+pub fn may_yield(object: &Value) -> bool {
+    object.pointer(REPLICAS).is_some() || !ignored(object).is_empty()
+}
+
 /// Tells whether another manager than we owns what a pointer names, or something below.
 pub fn is_others(live: &Value, pointer: &str) -> bool {
     let others = entries(live).filter(|entry| !entry.is_ours());

@@ -12,9 +12,11 @@ pub mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use manifest::index::{OnFailure, Sync};
 use manifest::{Hash, ObjectRef};
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::adoption::{self, Owner};
 use crate::cluster::{GroupKind, Observed};
@@ -92,7 +94,7 @@ pub struct ServicePlan {
     pub timeout_seconds: u64,
     /// Objects to record before anything is applied.
     #[serde(serialize_with = "as_list")]
-    pub widen: BTreeMap<ObjectRef, Widened>,
+    pub widen: LiteMap<ObjectRef, Widened>,
     /// What to apply, one stage after the other.
     pub stages: Vec<ApplyStage>,
     /// Objects that must be ready before the service is.
@@ -111,17 +113,17 @@ pub struct ServicePlan {
 }
 
 /// JSON has string keys only.
-fn as_list<S: Serializer, T: Serialize>(map: &BTreeMap<ObjectRef, T>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(map)
+fn as_list<S: Serializer, T: Serialize>(map: &LiteMap<ObjectRef, T>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(map.iter())
 }
 
 /// How an object is recorded before it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Widened {
     /// API version that it will be applied through.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// Its uid, where it is known to exist. `None`: the apply may create it.
-    pub uid: Option<String>,
+    pub uid: Option<SmolStr>,
 }
 
 /// Objects that are applied side by side.
@@ -139,13 +141,13 @@ pub struct PlannedApply {
     /// The object.
     pub id: ObjectRef,
     /// API version.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// Hash of its manifest: which content is meant.
     pub hash: Hash,
     /// Why.
     pub reason: Reason,
     /// It must exist with this uid. `None`: it may be created.
-    pub uid: Option<String>,
+    pub uid: Option<SmolStr>,
 }
 
 /// Why an object is applied.
@@ -170,7 +172,7 @@ pub enum Reason {
     /// It is being deleted: it is created again when it is gone.
     Terminating {
         /// The uid of the object that is going.
-        uid: String,
+        uid: SmolStr,
     },
     /// It has our labels, and no record holds it.
     Unrecorded,
@@ -212,7 +214,7 @@ pub struct PlannedDelete {
     /// The object.
     pub id: ObjectRef,
     /// API version that it was applied through.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// It is deleted only if it has this uid.
     pub uid: String,
     /// How it was when it was looked at; changed since, it is looked at again first.
@@ -635,14 +637,15 @@ impl<'a> Scene<'a> {
     }
 
     /// Plans what a service wants. If it was settled, at whatever content, all that is not applied now was ready already.
-    fn want(&self, name: &'a str, record: &Record, objects: &BTreeMap<ObjectRef, Object>, plan: &mut ServicePlan) {
+    fn want(&self, name: &'a str, record: &Record, objects: &LiteMap<ObjectRef, Object>, plan: &mut ServicePlan) {
         let settled = record.settled.is_some() && record.intent.is_none();
         let mut stages: BTreeMap<u8, Vec<PlannedApply>> = BTreeMap::new();
         for (id, object) in objects {
             // Most of what is wanted is settled: then it does not matter.
             let waits = || {
-                let wanted = object.value();
-                readiness::is_waited_for(&GroupKind::of(id), &wanted) && !is_non_blocking(&wanted)
+                object.is_waited_for(|wanted| {
+                    readiness::is_waited_for(&GroupKind::of(id), wanted) && !is_non_blocking(wanted)
+                })
             };
             match self.decide(name, id, object, record, settled) {
                 Decision::Apply { reason: Reason::FullSync, .. } if self.is_suspended(name, id) => {}
@@ -666,7 +669,13 @@ impl<'a> Scene<'a> {
             plan.unchanged += 1;
             plan.wait.extend((!settled && !self.is_suspended(name, id) && waits()).then(|| id.clone()));
         }
-        plan.stages = stages.into_iter().map(|(stage, applies)| ApplyStage { stage, applies }).collect();
+        plan.wait.shrink_to_fit();
+        let stage = |(stage, mut applies): (u8, Vec<PlannedApply>)| {
+            applies.shrink_to_fit();
+            ApplyStage { stage, applies }
+        };
+        plan.stages = stages.into_iter().map(stage).collect();
+        plan.stages.shrink_to_fit();
     }
 
     /// Decides about one object that a service wants.
@@ -813,7 +822,7 @@ impl<'a> Scene<'a> {
     fn foundations(
         &self,
         services: &BTreeMap<String, ServicePlan>,
-    ) -> (BTreeMap<String, ObjectRef>, BTreeMap<GroupKind, ObjectRef>) {
+    ) -> (BTreeMap<SmolStr, ObjectRef>, BTreeMap<GroupKind, ObjectRef>) {
         let (mut namespaces, mut definitions) = (BTreeMap::new(), BTreeMap::new());
         for (name, plan) in services {
             for id in plan.foundations() {
@@ -840,7 +849,7 @@ impl<'a> Scene<'a> {
 
 /// What is done about an object that is wanted.
 enum Decision {
-    Apply { reason: Reason, uid: Option<String>, widen: bool },
+    Apply { reason: Reason, uid: Option<SmolStr>, widen: bool },
     Nothing,
 }
 

@@ -140,12 +140,8 @@ mod tests {
     use crate::report::ServiceState;
 
     fn waiting(name: &str, message: &str) -> Waiting {
-        let object = ObjectRef {
-            group: "apps".to_owned(),
-            kind: "Deployment".to_owned(),
-            namespace: "n".to_owned(),
-            name: name.to_owned(),
-        };
+        let object =
+            ObjectRef { group: "apps".into(), kind: "Deployment".into(), namespace: "n".into(), name: name.into() };
         Waiting { object, message: message.to_owned() }
     }
 

@@ -13,6 +13,7 @@ use manifest::difference::text::is_command;
 use manifest::index::DriftPolicy;
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::repo::{CommitInfo, Revision};
 
@@ -206,9 +207,9 @@ impl Resource {
             group: service.to_owned(),
             gvk: format!("{}/{version}/{}", id.group, id.kind),
             api_version: api_version.to_owned(),
-            kind: id.kind.clone(),
-            namespace: id.namespace.clone(),
-            name: id.name.clone(),
+            kind: id.kind.to_string(),
+            namespace: id.namespace.to_string(),
+            name: id.name.to_string(),
         }
     }
 }
@@ -717,7 +718,7 @@ pub trait Observer: Send + Sync {
     fn observe(&self, event: &Event);
 
     /// Hears, when the state was read anew, which objects are recorded and by which services.
-    fn recorded(&self, _objects: BTreeMap<ObjectRef, String>) {}
+    fn recorded(&self, _objects: BTreeMap<ObjectRef, SmolStr>) {}
 
     /// Hears, at least when the source in force changes, which services say themselves what is done about drift.
     fn drift_policies(&self, _policies: BTreeMap<String, DriftPolicy>) {}

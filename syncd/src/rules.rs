@@ -170,7 +170,7 @@ mod tests {
 
     fn kind(text: &str) -> GroupKind {
         let (kind, group) = text.split_once('.').expect("Kind.group");
-        GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+        GroupKind::new(group, kind)
     }
 
     #[test]

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
+use litemap::LiteMap;
 use manifest::{Hash, ObjectRef};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::cluster::{Cluster, ClusterError, ErrorClass, LABEL_ENVIRONMENT, LABEL_SERVICE, StateObject};
 use crate::repo::Revision;
@@ -29,7 +31,7 @@ pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// Every object that exists, or may exist, because of this service.
-    pub held: BTreeMap<ObjectRef, Held>,
+    pub held: LiteMap<ObjectRef, Held>,
     /// What was last reached.
     pub settled: Option<Settled>,
     /// What is being reached for. Absent when nothing is under way.
@@ -50,9 +52,9 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// API version that it was, or is to be, applied through.
-    pub api_version: String,
+    pub api_version: SmolStr,
     /// Its uid; absent as long as no reply told it. Then it may or may not exist.
-    pub uid: Option<String>,
+    pub uid: Option<SmolStr>,
     /// Hash of the manifest that was applied and confirmed.
     pub hash: Option<Hash>,
     /// Why it is kept although it is no longer wanted; absent for what is wanted.
@@ -300,11 +302,11 @@ impl State {
     }
 
     /// Returns the recorded objects that are known to exist and are to stay, with their services.
-    pub fn objects(&self) -> BTreeMap<ObjectRef, String> {
+    pub fn objects(&self) -> BTreeMap<ObjectRef, SmolStr> {
         let stays = |held: &Held| held.leftover.is_none() && held.uid.is_some();
         let mut objects = BTreeMap::new();
         for (service, record) in self.records() {
-            let held = record.held.iter().filter(|(_, held)| stays(held));
+            let (service, held) = (SmolStr::from(service), record.held.iter().filter(|(_, held)| stays(held)));
             objects.extend(held.map(|(id, _)| (id.clone(), service.clone())));
         }
         objects
@@ -393,15 +395,15 @@ struct Part {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Entry {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    group: String,
-    kind: String,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    namespace: String,
-    name: String,
-    api_version: String,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    group: SmolStr,
+    kind: SmolStr,
+    #[serde(default, skip_serializing_if = "SmolStr::is_empty")]
+    namespace: SmolStr,
+    name: SmolStr,
+    api_version: SmolStr,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    uid: Option<String>,
+    uid: Option<SmolStr>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hash: Option<Hash>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -560,7 +562,7 @@ fn decode_record(
         versions.insert(part.name.clone(), object.resource_version.clone().unwrap_or_default());
     }
     let count = entries.len();
-    let held: BTreeMap<ObjectRef, Held> = entries.into_iter().map(Entry::into_pair).collect();
+    let held: LiteMap<ObjectRef, Held> = entries.into_iter().map(Entry::into_pair).collect();
     if held.len() != count {
         return Err("it holds an object twice".to_owned());
     }

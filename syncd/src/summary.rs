@@ -172,12 +172,7 @@ mod tests {
     }
 
     fn object(kind: &str, name: &str, outcome: Outcome, error: Option<&str>) -> ObjectReport {
-        let object = ObjectRef {
-            group: String::new(),
-            kind: kind.to_owned(),
-            namespace: "shop".to_owned(),
-            name: name.to_owned(),
-        };
+        let object = ObjectRef { group: "".into(), kind: kind.into(), namespace: "shop".into(), name: name.into() };
         ObjectReport { object, outcome, reason: "new".to_owned(), error: error.map(str::to_owned) }
     }
 

@@ -124,7 +124,8 @@ pub async fn ask<C: Cluster>(
     namespace: &str,
 ) -> Result<Option<StateObject>, ClusterError> {
     let (kind, namespace) = ("ConfigMap".to_owned(), namespace.to_owned());
-    let id = ObjectRef { group: String::new(), kind, namespace, name: name(environment) };
+    let id =
+        ObjectRef { group: "".into(), kind: kind.into(), namespace: namespace.into(), name: name(environment).into() };
     Ok(cluster.get(&id).await?.map(|value| object_of(&value)))
 }
 

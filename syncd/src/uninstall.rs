@@ -146,10 +146,10 @@ pub async fn forget<C: Cluster>(cluster: &C, settings: &Settings) -> Result<usiz
         }
     }
     let lease = ObjectRef {
-        group: "coordination.k8s.io".to_owned(),
-        kind: "Lease".to_owned(),
-        namespace: settings.namespace.clone(),
-        name: root,
+        group: "coordination.k8s.io".into(),
+        kind: "Lease".into(),
+        namespace: settings.namespace.as_str().into(),
+        name: root.into(),
     };
     if let Some(found) = cluster.get(&lease).await? {
         let seen = live::observed(&found);

@@ -104,12 +104,7 @@ fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
 }
 
 fn object(kind: &str, outcome: Outcome) -> Event {
-    let object = ObjectRef {
-        group: "apps".to_owned(),
-        kind: kind.to_owned(),
-        namespace: "shop".to_owned(),
-        name: "a".to_owned(),
-    };
+    let object = ObjectRef { group: "apps".into(), kind: kind.into(), namespace: "shop".into(), name: "a".into() };
     let object = ObjectReport { object, outcome, reason: String::new(), error: None };
     Event::Object { service: "app1".to_owned(), object }
 }

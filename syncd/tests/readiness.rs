@@ -89,7 +89,7 @@ fn every_object_gets_its_verdict() {
         {
             let of: Kind = serde_json::from_value(document.value).unwrap_or_else(|error| panic!("{file}: {error}"));
             let group = manifest::object::group_of(&of.api_version).to_owned();
-            let kind = GroupKind { group, kind: of.kind };
+            let kind = GroupKind::new(&group, &of.kind);
             for case in of.cases {
                 count += 1;
                 let found = word(readiness(&kind, case.object.as_ref(), &rules));
@@ -117,8 +117,8 @@ fn every_built_in_rule_has_a_case() {
     let kinds: Vec<GroupKind> = documents
         .iter()
         .map(|document| GroupKind {
-            group: manifest::object::group_of(document.value["apiVersion"].as_str().expect("text")).to_owned(),
-            kind: document.value["kind"].as_str().expect("text").to_owned(),
+            group: manifest::object::group_of(document.value["apiVersion"].as_str().expect("text")).into(),
+            kind: document.value["kind"].as_str().expect("text").into(),
         })
         .collect();
     let rules = Rules::default();

@@ -139,17 +139,17 @@ fn discovery(path: &str) -> Value {
 }
 
 fn id(group: &str, kind: &str, namespace: &str, name: &str) -> ObjectRef {
-    ObjectRef { group: group.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+    ObjectRef { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() }
 }
 
 fn kind(group: &str, kind: &str) -> GroupKind {
-    GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+    GroupKind::new(group, kind)
 }
 
 fn config_map() -> Apply {
     Apply {
         id: id("", "ConfigMap", "shop", "a"),
-        api_version: "v1".to_owned(),
+        api_version: "v1".into(),
         body: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"k": "v"}}),
         uid: None,
         dry_run: false,
@@ -164,13 +164,13 @@ fn stored(uid: &str) -> Value {
 
 fn observed(uid: &str) -> Observed {
     Observed {
-        uid: uid.to_owned(),
-        resource_version: "7".to_owned(),
+        uid: uid.into(),
+        resource_version: "7".into(),
         generation: 3,
         terminating: false,
-        environment: Some("staging".to_owned()),
-        service: Some("app1".to_owned()),
-        hash: Some("abc".to_owned()),
+        environment: Some("staging".into()),
+        service: Some("app1".into()),
+        hash: Some("abc".into()),
     }
 }
 
@@ -189,7 +189,7 @@ async fn an_apply_is_one_forced_strict_server_side_apply() {
     assert_eq!(sent[0].content_type, "application/apply-patch+yaml");
     assert_eq!(sent[0].body, config_map().body, "the body is sent as it was given");
 
-    let again = Apply { uid: Some("u1".to_owned()), dry_run: true, ..config_map() };
+    let again = Apply { uid: Some("u1".into()), dry_run: true, ..config_map() };
     server.cluster.apply(again).await.unwrap();
     let sent = server.take();
     assert_eq!(sent[0].line, line.replace("?&force", "?&dryRun=All&force"));
@@ -198,7 +198,7 @@ async fn an_apply_is_one_forced_strict_server_side_apply() {
 
 #[tokio::test]
 async fn an_apply_with_a_uid_never_creates() {
-    let with_uid = || Apply { uid: Some("u1".to_owned()), ..config_map() };
+    let with_uid = || Apply { uid: Some("u1".into()), ..config_map() };
     let text = "Operation cannot be fulfilled on configmaps \"a\": uid mismatch: the provided object specified uid u1, and no existing object was found";
     let server = Server::new(move |_| Some(status(409, "Conflict", text, json!({"name": "a", "kind": "configmaps"}))));
     assert_eq!(class(server.cluster.apply(with_uid()).await), ErrorClass::Gone);
@@ -211,7 +211,7 @@ async fn an_apply_with_a_uid_never_creates() {
 async fn scope_and_version_are_checked_before_anything_is_sent() {
     let server = Server::new(|_| Some(ok(stored("u1"))));
     let refused = |apply: Apply| async { server.cluster.apply(apply).await.unwrap_err() };
-    let without = Apply { id: id("apps", "Deployment", "", "a"), api_version: "apps/v1".to_owned(), ..config_map() };
+    let without = Apply { id: id("apps", "Deployment", "", "a"), api_version: "apps/v1".into(), ..config_map() };
     let error = refused(without).await;
     assert_eq!(error.class, ErrorClass::Rejected);
     assert!(error.message.ends_with("set metadata.namespace"), "{error}");
@@ -219,16 +219,12 @@ async fn scope_and_version_are_checked_before_anything_is_sent() {
     let error = refused(within).await;
     assert_eq!(error.class, ErrorClass::Rejected);
     assert!(error.message.ends_with("remove metadata.namespace"), "{error}");
-    let old =
-        Apply { id: id("apps", "Deployment", "shop", "a"), api_version: "apps/v1beta1".to_owned(), ..config_map() };
+    let old = Apply { id: id("apps", "Deployment", "shop", "a"), api_version: "apps/v1beta1".into(), ..config_map() };
     let error = refused(old).await;
     assert_eq!(error.class, ErrorClass::NotServed);
     assert_eq!(error.message, "the API serves Deployment.apps as apps/v1, not in version `v1beta1`");
-    let unknown = Apply {
-        id: id("shop.example", "Order", "shop", "a"),
-        api_version: "shop.example/v1".to_owned(),
-        ..config_map()
-    };
+    let unknown =
+        Apply { id: id("shop.example", "Order", "shop", "a"), api_version: "shop.example/v1".into(), ..config_map() };
     assert_eq!(refused(unknown).await.class, ErrorClass::NotServed);
     assert_eq!(server.lines(), Vec::<String>::new());
 }
@@ -395,7 +391,7 @@ async fn discovery_is_kept_until_a_kind_is_missed() {
     assert_eq!(server.discoveries(), 1);
     let order = || Apply {
         id: id("shop.example", "Order", "shop", "a"),
-        api_version: "shop.example/v1".to_owned(),
+        api_version: "shop.example/v1".into(),
         ..config_map()
     };
     assert_eq!(class(server.cluster.apply(order()).await), ErrorClass::NotServed);

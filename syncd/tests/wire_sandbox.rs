@@ -33,21 +33,21 @@ async fn world() -> World {
 }
 
 fn kind(group: &str, kind: &str) -> GroupKind {
-    GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+    GroupKind::new(group, kind)
 }
 
 fn apply(mut body: Value) -> Apply {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let api_version = text(&body["apiVersion"]);
     let id = ObjectRef {
-        group: manifest::object::group_of(&api_version).to_owned(),
-        kind: text(&body["kind"]),
-        namespace: text(&body["metadata"]["namespace"]),
-        name: text(&body["metadata"]["name"]),
+        group: manifest::object::group_of(&api_version).into(),
+        kind: text(&body["kind"]).into(),
+        namespace: text(&body["metadata"]["namespace"]).into(),
+        name: text(&body["metadata"]["name"]).into(),
     };
     body["metadata"]["labels"] = json!({"syncd/environment": "staging", "syncd/service": "app1"});
     body["metadata"]["annotations"] = json!({"syncd/hash": "abc"});
-    Apply { id, api_version, body, uid: None, dry_run: false }
+    Apply { id, api_version: api_version.into(), body, uid: None, dry_run: false }
 }
 
 fn config_map(namespace: &str, name: &str, value: &str) -> Apply {
@@ -78,7 +78,7 @@ async fn an_object_lives_and_dies() {
     let found = kube.get(&first.id).await.unwrap().unwrap();
     assert_eq!((&found["data"]["key"], &found["kind"]), (&json!("2"), &json!("ConfigMap")));
     let other = "00000000-0000-0000-0000-000000000000".to_owned();
-    let replaced = Apply { uid: Some(other.clone()), ..first.clone() };
+    let replaced = Apply { uid: Some(other.as_str().into()), ..first.clone() };
     assert_eq!(class(kube.apply(replaced).await), ErrorClass::Gone, "another object has the name");
 
     let version = &changed.resource_version;
@@ -137,7 +137,7 @@ async fn a_custom_kind_is_served_once_it_is_established() {
     kube.apply(order.clone()).await.unwrap();
     assert_eq!(kube.list_owned(&kind("shop.example", "Order"), "staging").await.unwrap().len(), 1);
     let mut misplaced = order.clone();
-    misplaced.id.namespace = String::new();
+    misplaced.id.namespace = "".into();
     assert_eq!(class(kube.apply(misplaced).await), ErrorClass::Rejected);
 
     let found = observed(&kube.get(&definition.id).await.unwrap().unwrap());
@@ -358,7 +358,7 @@ async fn what_is_around_a_workload_is_watched_and_read() {
     assert!(events.iter().all(|event| event["involvedObject"]["uid"] == uid));
     let tail = LogTail {
         namespace: "shop".to_owned(),
-        pod: id.name.clone(),
+        pod: id.name.to_string(),
         container: "app".to_owned(),
         previous: false,
         lines: 2,

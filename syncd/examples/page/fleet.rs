@@ -27,7 +27,7 @@ impl Clock for Standing {
 /// Returns an object in namespace `shop`.
 pub fn object(kind: &str, name: &str) -> ObjectRef {
     let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
-    ObjectRef { group: group.to_owned(), kind: kind.to_owned(), namespace: "shop".to_owned(), name: name.to_owned() }
+    ObjectRef { group: group.into(), kind: kind.into(), namespace: "shop".into(), name: name.into() }
 }
 
 fn touched(kind: &str, name: &str, outcome: Outcome, error: Option<&str>) -> ObjectReport {

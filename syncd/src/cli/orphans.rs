@@ -120,8 +120,8 @@ async fn find<C: Cluster + Inspect>(cluster: &C, state: &State, reach: &Reach) -
             delete: delete(&id),
             release: release(&id),
             object: id,
-            uid: seen.uid,
-            service: seen.service,
+            uid: seen.uid.to_string(),
+            service: seen.service.map(String::from),
         }));
     }
     found.unrecorded.sort_by(|a, b| a.object.cmp(&b.object));
@@ -158,10 +158,10 @@ fn release(id: &ObjectRef) -> String {
 }
 
 fn named(id: &ObjectRef) -> String {
-    let kind = if id.group.is_empty() { id.kind.clone() } else { format!("{}.{}", id.kind, id.group) };
+    let kind = if id.group.is_empty() { id.kind.to_string() } else { format!("{}.{}", id.kind, id.group) };
     // Names of roles may have what a shell takes for something else.
     let plain = id.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':'));
-    let name = if plain { id.name.clone() } else { format!("'{}'", id.name.replace('\'', r"'\''")) };
+    let name = if plain { id.name.to_string() } else { format!("'{}'", id.name.replace('\'', r"'\''")) };
     match id.namespace.is_empty() {
         true => format!("{kind} {name}"),
         false => format!("{kind} {name} --namespace {}", id.namespace),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use manifest::ObjectRef;
+use smol_str::SmolStr;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use ulid::Ulid;
@@ -133,7 +134,7 @@ impl Observer for Heard {
         self.notifier.iter().for_each(|notifier| notifier.hear(event));
     }
 
-    fn recorded(&self, objects: BTreeMap<ObjectRef, String>) {
+    fn recorded(&self, objects: BTreeMap<ObjectRef, SmolStr>) {
         self.face.recorded(objects);
     }
 }

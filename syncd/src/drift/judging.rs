@@ -11,6 +11,7 @@ use std::sync::Arc;
 use manifest::ObjectRef;
 use manifest::index::DriftPolicy;
 use serde_json::Value;
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::Drifted;
@@ -31,7 +32,7 @@ pub(super) struct Tracker {
     policies: Option<BTreeMap<String, DriftPolicy>>,
     /// What is left alone, whatever anybody does to it: it stays open until that is over.
     suspended: Suspended,
-    recorded: BTreeMap<ObjectRef, String>,
+    recorded: BTreeMap<ObjectRef, SmolStr>,
     objects: BTreeMap<ObjectRef, Known>,
     /// What was told since telling began anew, of kinds of which it has not ended.
     told: BTreeMap<GroupKind, BTreeSet<ObjectRef>>,
@@ -53,7 +54,7 @@ pub(super) struct Tracker {
 struct Known {
     observed: Observed,
     /// Time of our entry.
-    time: String,
+    time: SmolStr,
     /// Our fields, and those after our last write; sorted.
     fields: Arc<[u64]>,
     baseline: Arc<[u64]>,
@@ -130,7 +131,7 @@ impl Tracker {
     }
 
     /// Takes over what is recorded. Returns the kinds to watch.
-    pub(super) fn recorded(&mut self, objects: BTreeMap<ObjectRef, String>) -> BTreeSet<GroupKind> {
+    pub(super) fn recorded(&mut self, objects: BTreeMap<ObjectRef, SmolStr>) -> BTreeSet<GroupKind> {
         self.recorded = objects;
         self.open.retain(|id, _| self.recorded.contains_key(id));
         self.watched()
@@ -156,7 +157,8 @@ impl Tracker {
 
     /// Returns what is done about drift of an object. Of what is not recorded, or where that is not known yet, nothing.
     fn policy_of(&self, id: &ObjectRef) -> DriftPolicy {
-        let said = |service: &String| Some(self.policies.as_ref()?.get(service).copied().unwrap_or(self.policy));
+        let said =
+            |service: &SmolStr| Some(self.policies.as_ref()?.get(service.as_str()).copied().unwrap_or(self.policy));
         self.recorded.get(id).and_then(said).unwrap_or(DriftPolicy::Ignore)
     }
 
@@ -230,7 +232,7 @@ impl Tracker {
         let whole = finding.is_none();
         // Only our own writes add to what is ours.
         let baseline = if whole && fields.len() > baseline.len() { Arc::clone(&fields) } else { baseline };
-        self.objects.insert(id.clone(), Known { observed, time, fields, baseline });
+        self.objects.insert(id.clone(), Known { observed, time: time.into(), fields, baseline });
         match finding {
             Some(finding) => self.found(id, finding, now),
             None => {
@@ -258,7 +260,7 @@ impl Tracker {
             let pause_seconds = pause.as_secs();
             let fight = Fight {
                 object: id.clone(),
-                service: self.recorded.get(&id).cloned().unwrap_or_default(),
+                service: self.recorded.get(&id).cloned().unwrap_or_default().to_string(),
                 manager: finding.rival.clone(),
                 fields: finding.names.clone(),
                 times: level,
@@ -276,7 +278,12 @@ impl Tracker {
         if policy == DriftPolicy::Report && finding.what != What::Suspect {
             let service = self.recorded.get(&id).cloned().unwrap_or_default();
             let (object, what, action) = (id.clone(), finding.to_string(), DriftAction::Reported);
-            self.news.extend((!service.is_empty()).then_some(Event::Drift { service, object, what, action }));
+            self.news.extend((!service.is_empty()).then_some(Event::Drift {
+                service: service.to_string(),
+                object,
+                what,
+                action,
+            }));
         }
         self.open.insert(id, Open { due, finding });
     }
@@ -289,9 +296,9 @@ impl Tracker {
     /// Tells whether an object is to be corrected. What is gone while its service is being changed may be our own doing, unless we applied it just before: the end of the cycle tells.
     fn is_to_correct(&self, id: &ObjectRef, open: &Open) -> bool {
         let service = self.recorded.get(id).filter(|_| self.policy_of(id) == DriftPolicy::Correct);
-        let may_be_ours = |service: &String| self.under_way.contains(service) && !self.wanted.contains(id);
+        let may_be_ours = |service: &SmolStr| self.under_way.contains(service.as_str()) && !self.wanted.contains(id);
         let is_left =
-            |service: &String| self.suspended.service(service).is_some() || self.suspended.object(id).is_some();
+            |service: &SmolStr| self.suspended.service(service).is_some() || self.suspended.object(id).is_some();
         service.is_some_and(|service| !is_left(service) && (open.finding.what != What::Gone || !may_be_ours(service)))
     }
 
@@ -306,11 +313,11 @@ impl Tracker {
             if open.finding.what != What::Suspect {
                 let (object, what) = (id.clone(), open.finding.to_string());
                 let action = DriftAction::Corrected;
-                self.news.push(Event::Drift { service: service.clone(), object, what, action });
+                self.news.push(Event::Drift { service: service.to_string(), object, what, action });
             }
             self.correcting.insert(id.clone());
             let observed = self.objects.get(&id).map(|known| known.observed.clone());
-            taken.insert(id, Drifted { service, observed });
+            taken.insert(id, Drifted { service: service.to_string(), observed });
         }
         self.histories.retain(|_, history| !history.is_over(now));
         self.rivals.retain(|id, _| self.histories.contains_key(id));

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::ObjectRef;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use crate::cluster::{ClusterError, GroupKind, WatchEvent};
 use crate::readiness::pods::{Evidence, controller};
@@ -26,7 +27,7 @@ impl Kin {
             Kin::Pod => ("", "Pod"),
             Kin::Event => ("", "Event"),
         };
-        GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+        GroupKind::new(group, kind)
     }
 
     /// Returns the uid of what an object of this kind belongs to.
@@ -41,7 +42,7 @@ impl Kin {
 /// What is known.
 #[derive(Debug, Default)]
 pub(super) struct Around {
-    namespaces: BTreeSet<String>,
+    namespaces: BTreeSet<SmolStr>,
     /// Objects by kind and by what they belong to.
     children: BTreeMap<(Kin, String), BTreeMap<ObjectRef, Value>>,
     /// What an object belongs to.
@@ -51,14 +52,14 @@ pub(super) struct Around {
 }
 
 impl Around {
-    pub(super) fn new(namespaces: BTreeSet<String>) -> Self {
+    pub(super) fn new(namespaces: BTreeSet<SmolStr>) -> Self {
         Around { namespaces, ..Around::default() }
     }
 
     /// Returns the one namespace that everything is in; absent where there are more.
     pub(super) fn namespace(&self) -> Option<&str> {
         let mut all = self.namespaces.iter();
-        all.next().filter(|_| all.next().is_none()).map(String::as_str)
+        all.next().filter(|_| all.next().is_none()).map(SmolStr::as_str)
     }
 
     /// Takes an event over. Returns whether anything of interest changed.
@@ -174,12 +175,7 @@ mod tests {
     use super::*;
 
     fn pod(name: &str, owner: &str) -> WatchEvent {
-        let id = ObjectRef {
-            group: String::new(),
-            kind: "Pod".to_owned(),
-            namespace: "n".to_owned(),
-            name: name.to_owned(),
-        };
+        let id = ObjectRef { group: "".into(), kind: "Pod".into(), namespace: "n".into(), name: name.into() };
         let owners = json!([{"uid": "other"}, {"uid": owner, "controller": true}]);
         let containers = json!([{"name": "app", "env": [{"name": "A", "value": "secret"}]}]);
         WatchEvent::Present(
@@ -190,11 +186,11 @@ mod tests {
 
     #[test]
     fn pods_are_found_by_their_owner_and_kept_small() {
-        let mut around = Around::new(["n".to_owned()].into());
+        let mut around = Around::new(["n".into()].into());
         assert_eq!(around.namespace(), Some("n"));
         assert!(around.apply(Kin::Pod, Ok(pod("a", "set"))));
         assert!(around.apply(Kin::Pod, Ok(pod("b", "set"))));
-        let kind = GroupKind { group: "apps".to_owned(), kind: "StatefulSet".to_owned() };
+        let kind = GroupKind::new("apps", "StatefulSet");
         let workload = json!({"metadata": {"uid": "set"}});
         let names = |around: &Around| {
             let evidence = around.evidence(&kind, &workload);
@@ -216,7 +212,7 @@ mod tests {
 
     #[test]
     fn other_namespaces_are_not_kept() {
-        let mut around = Around::new(["m".to_owned(), "o".to_owned()].into());
+        let mut around = Around::new(["m".into(), "o".into()].into());
         assert_eq!(around.namespace(), None);
         assert!(!around.apply(Kin::Pod, Ok(pod("a", "set"))));
     }

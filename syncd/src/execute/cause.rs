@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::service::Walk;
 use super::waiting::Failure;
-use super::watching::Sight;
 use super::{Next, Run, objects};
 use crate::cluster::{Cluster, GroupKind, LogTail};
 use crate::desired::Content;
@@ -118,14 +117,14 @@ impl<C: Cluster> Run<'_, C> {
 
     /// Returns the object as it was last seen, and the pod that the failure is about, if one is seen until `deadline`.
     async fn find_suspect(&self, failure: &Failure, deadline: Instant) -> (Option<Value>, Option<String>) {
-        let mut changed = self.watches.subscribe();
+        let changed = self.watches.subscribe([&failure.object]);
         let may_come = failure.sign.is_none() && pods::runs_pods(&GroupKind::of(&failure.object));
         loop {
             let found = self.suspect(failure);
             if found.1.is_some() || !may_come {
                 return found;
             }
-            match self.next_change(&mut changed, deadline).await {
+            match self.next_change(&changed, deadline).await {
                 Next::Changed => {}
                 Next::TimedOut | Next::Superseded => return found,
             }
@@ -136,10 +135,7 @@ impl<C: Cluster> Run<'_, C> {
     fn suspect(&self, failure: &Failure) -> (Option<Value>, Option<String>) {
         let id = &failure.object;
         let kind = GroupKind::of(id);
-        let workload = self.watches.look(id, |sight| match sight {
-            Sight::Present(value) => Some(value.clone()),
-            _ => None,
-        });
+        let workload = self.watches.value(id);
         if let Some(Sign { pod, .. }) = &failure.sign {
             return (workload, pod.clone());
         }
@@ -151,12 +147,7 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     async fn pod(&self, namespace: &str, name: &str) -> Option<Value> {
-        let id = ObjectRef {
-            group: String::new(),
-            kind: "Pod".to_owned(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
+        let id = ObjectRef { group: "".into(), kind: "Pod".into(), namespace: namespace.into(), name: name.into() };
         let _permit = self.requests.acquire().await;
         self.cluster.get(&id).await.ok().flatten()
     }
@@ -180,10 +171,10 @@ impl<C: Cluster> Run<'_, C> {
         }
         let read = names.iter().map(|name| async move {
             let id = ObjectRef {
-                group: String::new(),
-                kind: "Secret".to_owned(),
-                namespace: namespace.to_owned(),
-                name: name.clone(),
+                group: "".into(),
+                kind: "Secret".into(),
+                namespace: namespace.into(),
+                name: name.as_str().into(),
             };
             let _permit = self.requests.acquire().await;
             (id.clone(), self.cluster.get(&id).await)
@@ -241,12 +232,7 @@ impl<C: Cluster> Run<'_, C> {
     /// Says a cause as an Event of the object. That it cannot be said changes nothing.
     async fn say(&self, service: &str, cause: &Cause) {
         let id = &cause.object;
-        let Some(workload) = self.watches.look(id, |sight| match sight {
-            Sight::Present(value) => Some(value.clone()),
-            _ => None,
-        }) else {
-            return;
-        };
+        let Some(workload) = self.watches.value(id) else { return };
         let message = objects::cut(&format!("service {service}: {}", cause.message), SAID_CHARACTERS_MAX);
         let digest = Hash::of(format!("{}/{}/{message}", uid(&workload), self.plan_id).as_bytes()).to_string();
         let namespace = if id.namespace.is_empty() { "default" } else { &id.namespace };

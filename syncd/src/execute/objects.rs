@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 
 use manifest::{Hash, ObjectRef};
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::service::Stop;
 use super::watching::Sight;
-use super::{Next, Pause, Run};
+use super::yielding::left_to_others;
+use super::{Next, Pause, Run, Turn};
 use crate::adoption;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,
@@ -65,18 +67,25 @@ pub(super) enum Deleted {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     /// Its uid; empty: any.
-    pub(super) uid: String,
+    pub(super) uid: SmolStr,
     /// The generation that the apply made.
     pub(super) generation: i64,
 }
 
 impl<C: Cluster> Run<'_, C> {
-    /// Applies one object of a service as planned.
-    pub(super) async fn apply(&self, service: &str, planned: &PlannedApply, deadline: Instant) -> Applied {
-        if let Reason::Terminating { uid } = &planned.reason
-            && let Err(stop) = Box::pin(self.wait_gone(service, &planned.id, uid, deadline)).await
-        {
-            return Applied::GivenUp(stop);
+    /// Applies one object of a service as planned, in its turn, which is given back where something has to go first.
+    pub(super) async fn apply(
+        &self,
+        service: &str,
+        planned: &PlannedApply,
+        deadline: Instant,
+        turn: &Turn<'_>,
+    ) -> Applied {
+        if let Reason::Terminating { uid } = &planned.reason {
+            turn.give_back();
+            if let Err(stop) = Box::pin(self.wait_gone(service, &planned.id, uid, deadline)).await {
+                return Applied::GivenUp(stop);
+            }
         }
         if matches!(planned.reason, Reason::Adopted { .. })
             && let Err(error) = Box::pin(self.take_fields(&planned.id, planned.uid.as_deref())).await
@@ -85,6 +94,7 @@ impl<C: Cluster> Run<'_, C> {
         }
         match self.send_apply(service, planned, planned.uid.clone()).await {
             Ok(live) if live.terminating => {
+                turn.give_back();
                 match Box::pin(self.wait_gone(service, &planned.id, &live.uid, deadline)).await {
                     Ok(()) => Applied::Gone,
                     Err(stop) => Applied::GivenUp(stop),
@@ -93,6 +103,7 @@ impl<C: Cluster> Run<'_, C> {
             Ok(live) => Applied::Accepted(live),
             Err(error) if error.class == ErrorClass::Gone && planned.uid.is_some() => Applied::Gone,
             Err(error) if is_replaced(self.desired, service, planned, &error) => {
+                turn.give_back();
                 Box::pin(self.replace(service, planned, deadline)).await
             }
             Err(error) => Applied::Failed(error),
@@ -119,8 +130,8 @@ impl<C: Cluster> Run<'_, C> {
         let mut proof = self.apply_of(service, planned, None);
         let digest: String = planned.hash.to_string().chars().take(8).collect();
         let stem: String = planned.id.name.chars().take(50).collect();
-        proof.id.name = format!("{}-{digest}", stem.trim_end_matches(['-', '.']));
-        proof.body["metadata"]["name"] = Value::String(proof.id.name.clone());
+        proof.id.name = format!("{}-{digest}", stem.trim_end_matches(['-', '.'])).into();
+        proof.body["metadata"]["name"] = Value::String(proof.id.name.to_string());
         proof.dry_run = true;
         if let Err(error) = self.request(&[ErrorClass::Transient], || self.cluster.apply(proof.clone())).await {
             return Applied::Failed(error);
@@ -145,14 +156,24 @@ impl<C: Cluster> Run<'_, C> {
         &self,
         service: &str,
         planned: &PlannedApply,
-        uid: Option<String>,
+        uid: Option<SmolStr>,
     ) -> Result<Observed, ClusterError> {
-        let mut apply = self.apply_of(service, planned, uid);
-        self.leave_to_others(service, &mut apply).await?;
-        self.request(&[ErrorClass::Transient, ErrorClass::Conflict], || self.cluster.apply(apply.clone())).await
+        let live = match &uid {
+            Some(_) => Box::pin(self.see_others(service, &planned.id)).await?,
+            None => None,
+        };
+        // The body is made when it is its turn: as a value it takes twenty times what it takes as text.
+        let send = || {
+            let mut apply = self.apply_of(service, planned, uid.clone());
+            if let Some(live) = &live {
+                left_to_others(&mut apply, self.desired, service, live);
+            }
+            self.cluster.apply(apply)
+        };
+        self.request(&[ErrorClass::Transient, ErrorClass::Conflict], send).await
     }
 
-    fn apply_of(&self, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
+    fn apply_of(&self, service: &str, planned: &PlannedApply, uid: Option<SmolStr>) -> Apply {
         apply_of(self.plan, self.desired, service, planned, uid)
     }
 
@@ -170,7 +191,9 @@ impl<C: Cluster> Run<'_, C> {
         match self.find_loss(id).await {
             Some(message) => Deleted::GivenUp(Stop::Failed(message, Pause::Short)),
             None => {
-                let is_ours = |seen: &Seen| seen.observed.environment.as_ref() == Some(&self.plan.environment);
+                let is_ours = |seen: &Seen| {
+                    seen.observed.environment.as_ref().is_some_and(|environment| *environment == self.plan.environment)
+                };
                 let may_go = |seen: &Seen| is_ours(seen) && !seen.prune_disabled;
                 let version = Some(planned.resource_version.clone());
                 self.delete_seen(service, id, uid, version, may_go, deadline).await
@@ -224,7 +247,7 @@ impl<C: Cluster> Run<'_, C> {
                 let message = format!("{id} was changed meanwhile and is not to be deleted any more");
                 return Deleted::GivenUp(Stop::Failed(message, Pause::Short));
             }
-            version = Some(seen.observed.resource_version);
+            version = Some(seen.observed.resource_version.to_string());
         }
         let message = format!("{id} is changed whenever it is to be deleted");
         Deleted::GivenUp(Stop::Failed(message, Pause::Short))
@@ -241,12 +264,12 @@ impl<C: Cluster> Run<'_, C> {
     async fn wait_gone(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), Stop> {
         let mut told = None;
         self.watches.ask_for(GroupKind::of(id));
-        let mut changed = self.watches.subscribe();
+        let changed = self.watches.subscribe([id]);
         loop {
             let (gone, keeps) = self.watches.look(id, |sight| match sight {
                 Sight::Absent => (true, String::new()),
-                Sight::Present(value) if observed(value).uid != uid => (true, String::new()),
-                Sight::Present(value) => (false, keeps(value)),
+                Sight::Present(told) if told.uid != uid => (true, String::new()),
+                Sight::Present(told) => (false, keeps(&told.value())),
                 Sight::Blind(error) => (false, format!("it cannot be watched: {error}")),
                 Sight::Nothing => (false, "it was not seen".to_owned()),
             });
@@ -259,7 +282,7 @@ impl<C: Cluster> Run<'_, C> {
                 self.context.tell(&Event::Waiting { service: service.to_owned(), waiting_for });
                 told = Some(message);
             }
-            match self.next_change(&mut changed, deadline).await {
+            match self.next_change(&changed, deadline).await {
                 Next::Changed => {}
                 Next::TimedOut => {
                     let message = format!("{id} is still being deleted at the end of the wait: {keeps}");
@@ -291,20 +314,19 @@ impl<C: Cluster> Run<'_, C> {
                 Readiness::Failed(format!("it cannot be watched: {error}"))
             }
             Sight::Blind(error) => Readiness::InProgress(format!("it cannot be watched: {error}")),
-            Sight::Present(value) => {
-                let live = observed(value);
-                let other = !expected.uid.is_empty() && live.uid != expected.uid;
-                if other || live.generation < expected.generation {
+            Sight::Present(told) => {
+                let other = !expected.uid.is_empty() && told.uid != expected.uid;
+                if other || told.generation < expected.generation {
                     return Readiness::InProgress("the change was not seen yet".to_owned());
                 }
-                readiness(&kind, Some(value), &self.settings.rules)
+                told.verdict.clone()
             }
         })
     }
 }
 
 /// Returns the apply of an object of a plan: what is sent, but for what is left to others ([`super::left_to_others`]).
-pub fn apply_of(plan: &Plan, desired: &Desired, service: &str, planned: &PlannedApply, uid: Option<String>) -> Apply {
+pub fn apply_of(plan: &Plan, desired: &Desired, service: &str, planned: &PlannedApply, uid: Option<SmolStr>) -> Apply {
     let object = desired.object(service, &planned.id).filter(|object| object.hash == planned.hash);
     let object = object.expect("a verified plan applies only content that was read");
     let body = body(object.value(), object.hash, &plan.environment, service);
@@ -438,10 +460,10 @@ mod tests {
     fn only_the_first_few_are_named_in_one_line() {
         let waiting = |count: usize| {
             let object = |number: usize| ObjectRef {
-                group: String::new(),
-                kind: "Pod".to_owned(),
-                namespace: "n".to_owned(),
-                name: format!("p{number}"),
+                group: "".into(),
+                kind: "Pod".into(),
+                namespace: "n".into(),
+                name: format!("p{number}").into(),
             };
             (0..count).map(|number| Waiting { object: object(number), message: "m".to_owned() }).collect::<Vec<_>>()
         };

@@ -3,17 +3,19 @@
 //! Foundations, its turn, stages, readiness, deletions; then [`super::settle`] records what came of it. Invariant: whatever happens,
 //! everything that others wait for is told, and the record gets what is known to be true and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use litemap::LiteMap;
 use manifest::index::OnFailure;
 use manifest::{Hash, ObjectRef};
+use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::board::Fact;
 use super::objects::{Applied, Deleted, Expected};
-use super::{Done, Holders, Pause, Run, Widening};
+use super::{Done, Holders, Pause, Run, Turn, Widening};
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, Observed};
 use crate::live::defined_kind;
 use crate::plan::order::FOUNDATIONS;
@@ -48,8 +50,8 @@ pub(super) struct Walk<'a, C> {
     /// The record as it is stored.
     pub(super) stored: Option<Stored>,
     /// What is held, as far as is known now.
-    pub(super) held: BTreeMap<ObjectRef, Held>,
-    pub(super) expected: BTreeMap<ObjectRef, Expected>,
+    pub(super) held: LiteMap<ObjectRef, Held>,
+    pub(super) expected: LiteMap<ObjectRef, Expected>,
     pub(super) objects: Vec<ObjectReport>,
     pub(super) applied: Vec<Resource>,
     pub(super) deleted: Vec<Resource>,
@@ -79,14 +81,14 @@ pub(super) async fn walk<C: Cluster>(
         Err(error) => (None, Some(error)),
     };
     let held = stored.as_ref().map(|stored| stored.record.held.clone()).unwrap_or_default();
-    let mut walk = Walk {
+    let mut walk = Box::new(Walk {
         run,
         name,
         plan,
         holders,
         stored,
         held,
-        expected: BTreeMap::new(),
+        expected: LiteMap::new(),
         objects: Vec::new(),
         applied: Vec::new(),
         deleted: Vec::new(),
@@ -97,7 +99,7 @@ pub(super) async fn walk<C: Cluster>(
         unanswered: BTreeSet::new(),
         lost_record: lost.is_some(),
         started: Instant::now(),
-    };
+    });
     // What comes after another is boxed, here and below: a walk that waits holds what it waits for and not all that it may come to.
     let result = match (&plan.problem, lost) {
         (Some(problem), _) => Err(stop_of(problem)),
@@ -111,6 +113,8 @@ pub(super) async fn walk<C: Cluster>(
     }
     run.board.tell(name, plan.wave, Fact::Ready(name.to_owned()), wanted);
     run.board.tell(name, plan.wave, Fact::Deleted(name.to_owned()), wanted);
+    let turn = Turn::new(&run.turns);
+    turn.take().await;
     Box::pin(walk.settle(result)).await
 }
 
@@ -150,18 +154,23 @@ pub(super) fn pause_of(error: &ClusterError) -> Pause {
 impl<C: Cluster> Walk<'_, C> {
     async fn all(&mut self) -> Result<(), Stop> {
         self.expect_known();
+        let turn = Turn::new(&self.run.turns);
         let (foundations, stages): (Vec<&ApplyStage>, Vec<&ApplyStage>) =
             self.plan.stages.iter().partition(|stage| stage.stage == FOUNDATIONS);
         for stage in foundations {
-            Box::pin(self.apply(stage)).await?;
+            turn.take().await;
+            Box::pin(self.apply(stage, &turn)).await?;
         }
+        turn.give_back();
         Box::pin(self.prepare_foundations()).await?;
         self.wait_for_turn().await?;
         let name = self.name.to_owned();
         self.run.context.tell(&Event::ServiceStarted { service: name.clone() });
         for stage in stages {
-            Box::pin(self.apply(stage)).await?;
+            turn.take().await;
+            Box::pin(self.apply(stage, &turn)).await?;
         }
+        turn.give_back();
         self.run.context.tell(&Event::ServiceApplied { service: name.clone() });
         let ready = Box::pin(self.wait_ready(&self.plan.wait)).await;
         if let (Ok(()), Some(id)) = (&ready, self.plan.suspended.first()) {
@@ -194,7 +203,7 @@ impl<C: Cluster> Walk<'_, C> {
         }
     }
 
-    fn hold(&mut self, id: &ObjectRef, api_version: String, uid: String, hash: Hash) {
+    fn hold(&mut self, id: &ObjectRef, api_version: SmolStr, uid: SmolStr, hash: Hash) {
         self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), ..Held::default() });
     }
 
@@ -251,13 +260,13 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     /// Applies one stage: all its objects side by side; those that turn out to be gone are recorded as such and created.
-    async fn apply(&mut self, stage: &ApplyStage) -> Result<(), Stop> {
+    async fn apply(&mut self, stage: &ApplyStage, turn: &Turn<'_>) -> Result<(), Stop> {
         if self.run.context.is_superseded() {
             return Err(Stop::Superseded);
         }
         let deadline = self.timeout();
         let (run, name) = (self.run, self.name);
-        let replies = join_all(stage.applies.iter().map(|planned| run.apply(name, planned, deadline))).await;
+        let replies = join_all(stage.applies.iter().map(|planned| run.apply(name, planned, deadline, turn))).await;
         let mut failures = Vec::new();
         let mut gone = Vec::new();
         for (planned, reply) in stage.applies.iter().zip(replies) {

@@ -15,7 +15,7 @@ use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
 impl<C: Cluster> Walk<'_, C> {
     /// Records the end of the walk and reports it.
-    pub(super) async fn settle(mut self, result: Result<(), Stop>) -> Done {
+    pub(super) async fn settle(mut self: Box<Self>, result: Result<(), Stop>) -> Done {
         if self.plan.problem.is_some() || self.lost_record {
             let after = if self.lost_record { After::Unknown } else { After::Untouched };
             return self.done(&result, after);
@@ -23,7 +23,7 @@ impl<C: Cluster> Walk<'_, C> {
         let result = self.release(result);
         let record = self.record(&result);
         if self.plan.content.is_none() && result.is_ok() && record.held.is_empty() {
-            return self.remove_record(result, record).await;
+            return Box::pin(self.remove_record(result, record)).await;
         }
         if self.stored.as_ref().is_some_and(|stored| stored.record == record) {
             return self.done(&result, After::Untouched);
@@ -140,7 +140,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     /// The service left the index and holds nothing any more.
-    async fn remove_record(mut self, result: Result<(), Stop>, record: Record) -> Done {
+    async fn remove_record(mut self: Box<Self>, result: Result<(), Stop>, record: Record) -> Done {
         let Some(mut stored) = self.stored.take() else { return self.done(&result, After::Nothing) };
         stored.record = record;
         let _permit = self.run.requests.acquire().await;
@@ -151,7 +151,7 @@ impl<C: Cluster> Walk<'_, C> {
         }
     }
 
-    fn done(self, result: &Result<(), Stop>, stored: After) -> Done {
+    fn done(self: Box<Self>, result: &Result<(), Stop>, stored: After) -> Done {
         let (mut state, error, mut pause) = self.state_of(result);
         if state == ServiceState::Synced && self.plan.content.is_none() && stored == After::Nothing {
             state = ServiceState::Removed;
@@ -202,7 +202,7 @@ impl<C: Cluster> Walk<'_, C> {
         };
         // What it was not come to is forgotten with the sight, unless it is looked for again.
         let look_again = self.look_again || self.plan.applies().any(is_open);
-        let Self { unanswered, applied, deleted, .. } = self;
+        let Self { unanswered, applied, deleted, .. } = *self;
         Done { report, stored, look_again, unanswered, pause, rolls_back, applied, deleted }
     }
 }

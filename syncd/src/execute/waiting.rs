@@ -90,7 +90,7 @@ impl<C: Cluster> Walk<'_, C> {
             }
             run.watches.ask_for(kind);
         }
-        let mut changed = run.watches.subscribe();
+        let changed = run.watches.subscribe(ids);
         let mut since = Since::default();
         loop {
             let looked = Instant::now();
@@ -109,7 +109,7 @@ impl<C: Cluster> Walk<'_, C> {
                 self.waiting_for = outlook.waiting;
             }
             let due = outlook.due.map_or(deadline, |due| due.min(deadline));
-            match run.next_change(&mut changed, due).await {
+            match run.next_change(&changed, due).await {
                 Next::Changed => tokio::time::sleep_until(deadline.min(looked + LOOK_PAUSE)).await,
                 Next::Superseded => return Err(Stop::Superseded),
                 Next::TimedOut if Instant::now() < deadline => {}
@@ -243,6 +243,10 @@ impl Since {
 
     /// Returns the verdict, with regard to how long nothing has changed.
     fn settled(&mut self, look: Look, now: Instant, outlook: &mut Outlook) -> Readiness {
+        if !matches!((&look.verdict, look.silence), (Readiness::Unknown(_), _) | (Readiness::InProgress(_), Some(_))) {
+            self.traces.remove(&look.object);
+            return look.verdict;
+        }
         let trace = self.traces.entry(look.object).or_insert_with(|| (look.trace.clone(), now));
         if trace.0 != look.trace {
             *trace = (look.trace, now);

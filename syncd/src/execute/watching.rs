@@ -2,34 +2,41 @@
 //!
 //! One watch a kind for all services of a plan, begun when the first of them asks for it, ended with the plan; and one for each kind around
 //! their workloads: in their namespace where they have only one, else in all, for two watches of a kind are what no plan may need.
-//! Knows nothing of readiness. Invariant: an object counts as absent only after everything that exists was told.
+//! How far an object is, is found out once, when it is told, and the rest kept as text: thousands are waited for at a time, and few are
+//! asked why. Invariants: an object counts as absent only after everything that exists was told; who waits is woken by what it waits for and by
+//! nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use manifest::ObjectRef;
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use smol_str::SmolStr;
+use tokio::sync::{Notify, mpsc};
 
 use super::around::{Around, Kin};
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
-use crate::readiness::pods::Evidence;
+use crate::live::observed;
+use crate::readiness::pods::{Evidence, runs_pods};
+use crate::readiness::{Readiness, readiness};
+use crate::rules::Rules;
 
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The watches of one plan.
-pub(super) struct Watches {
+pub(super) struct Watches<'a> {
     environment: String,
+    rules: &'a Rules,
     /// The services whose objects are watched; none are named: all.
     services: Vec<String>,
     pause: Duration,
     seen: Mutex<Seen>,
-    changed: watch::Sender<()>,
+    interests: Mutex<Interests>,
     ask: mpsc::UnboundedSender<Ask>,
     asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Ask>>,
 }
@@ -47,10 +54,71 @@ struct Seen {
     asked: BTreeSet<Kin>,
 }
 
+/// Who waits for what.
+#[derive(Default)]
+struct Interests {
+    last: u64,
+    of: BTreeMap<(Topic, u64), Arc<Notify>>,
+}
+
+/// Something that may change. Objects of one kind are side by side.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    Object(ObjectRef),
+    /// What is around the workloads of a namespace.
+    Around(SmolStr),
+}
+
+/// Wakes whoever waits when something changes that it waits for, since it subscribed or was woken last.
+pub(super) struct Subscription<'a> {
+    interests: &'a Mutex<Interests>,
+    number: u64,
+    topics: Vec<Topic>,
+    woken: Arc<Notify>,
+}
+
+impl Subscription<'_> {
+    /// Returns when something has changed.
+    pub(super) async fn changed(&self) {
+        self.woken.notified().await;
+    }
+}
+
+impl Drop for Subscription<'_> {
+    fn drop(&mut self) {
+        let mut interests = self.interests.lock().unwrap_or_else(PoisonError::into_inner);
+        for topic in self.topics.drain(..) {
+            interests.of.remove(&(topic, self.number));
+        }
+    }
+}
+
+/// One object, as it was last told.
+#[derive(Debug, PartialEq)]
+pub(super) struct Told {
+    pub(super) uid: SmolStr,
+    pub(super) generation: i64,
+    pub(super) verdict: Readiness,
+    text: Box<str>,
+}
+
+impl Told {
+    fn new(kind: &GroupKind, value: &Value, rules: &Rules) -> Self {
+        let live = observed(value);
+        let verdict = readiness(kind, Some(value), rules);
+        Told { uid: live.uid, generation: live.generation, verdict, text: value.to_string().into_boxed_str() }
+    }
+
+    /// Returns what is kept of it. It is read anew each time.
+    pub(super) fn value(&self) -> Value {
+        serde_json::from_str(&self.text).expect("it was written as JSON")
+    }
+}
+
 /// What is known of one kind.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    objects: BTreeMap<ObjectRef, Value>,
+    objects: BTreeMap<ObjectRef, Told>,
     /// What was told since telling began anew; nothing: nothing is being told anew.
     told: Option<BTreeSet<ObjectRef>>,
     /// Whether everything was told once.
@@ -69,21 +137,28 @@ pub(super) enum Sight<'a> {
     /// It does not exist with our owner label.
     Absent,
     /// It looks like this.
-    Present(&'a Value),
+    Present(&'a Told),
 }
 
-impl Watches {
+impl<'a> Watches<'a> {
     /// Prepares watches; `services` are those whose objects are watched, or none for all, `namespaces` those in which there are workloads to
     /// wait for.
-    pub(super) fn new(environment: &str, pause: Duration, services: Vec<String>, namespaces: BTreeSet<String>) -> Self {
+    pub(super) fn new(
+        environment: &str,
+        pause: Duration,
+        rules: &'a Rules,
+        services: Vec<String>,
+        namespaces: BTreeSet<SmolStr>,
+    ) -> Self {
         let (ask, asked) = mpsc::unbounded_channel();
         let around = Around::new(namespaces);
         Watches {
             environment: environment.to_owned(),
+            rules,
             services,
             pause,
             seen: Mutex::new(Seen { views: BTreeMap::new(), around, asked: BTreeSet::new() }),
-            changed: watch::Sender::new(()),
+            interests: Mutex::default(),
             ask,
             asked: tokio::sync::Mutex::new(asked),
         }
@@ -113,9 +188,31 @@ impl Watches {
         assert!(self.ask.send(ask).is_ok(), "the receiver lives as long as the sender");
     }
 
-    /// Subscribes to changes. Subscribe first, look then.
-    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+    /// Subscribes to changes of objects and of what is around them. Subscribe first, look then.
+    pub(super) fn subscribe<'b>(&self, ids: impl IntoIterator<Item = &'b ObjectRef>) -> Subscription<'_> {
+        let mut topics = Vec::new();
+        for id in ids {
+            topics.push(Topic::Object(id.clone()));
+            if runs_pods(&GroupKind::of(id)) {
+                topics.push(Topic::Around(id.namespace.clone()));
+            }
+        }
+        topics.sort();
+        topics.dedup();
+        topics.shrink_to_fit();
+        let woken = Arc::new(Notify::new());
+        let mut interests = self.interests();
+        interests.last += 1;
+        let number = interests.last;
+        interests.of.extend(topics.iter().map(|topic| ((topic.clone(), number), Arc::clone(&woken))));
+        Subscription { interests: &self.interests, number, topics, woken }
+    }
+
+    /// Wakes those who wait for one of the topics from `first` on, as long as they are alike.
+    fn wake(&self, first: Topic, is_alike: impl Fn(&Topic) -> bool) {
+        let interests = self.interests();
+        let concerned = interests.of.range((first, 0)..).take_while(|((topic, _), _)| is_alike(topic));
+        concerned.for_each(|(_, woken)| woken.notify_one());
     }
 
     /// Looks at one object of a kind that was asked for.
@@ -123,11 +220,19 @@ impl Watches {
         see(self.seen().sight(id))
     }
 
+    /// Returns one object of a kind that was asked for, if it is seen.
+    pub(super) fn value(&self, id: &ObjectRef) -> Option<Value> {
+        self.look(id, |sight| match sight {
+            Sight::Present(told) => Some(told.value()),
+            _ => None,
+        })
+    }
+
     /// Looks at one workload of a kind that was asked for, and at what is around it.
     pub(super) fn look_around<T>(&self, id: &ObjectRef, see: impl FnOnce(&Value, &Evidence<'_>) -> T) -> Option<T> {
+        let workload = self.value(id)?;
         let seen = self.seen();
-        let Sight::Present(workload) = seen.sight(id) else { return None };
-        Some(see(workload, &seen.around.evidence(&GroupKind::of(id), workload)))
+        Some(see(&workload, &seen.around.evidence(&GroupKind::of(id), &workload)))
     }
 
     /// Runs all watches that are asked for, for ever.
@@ -165,23 +270,35 @@ impl Watches {
         }
     }
 
-    fn change(&self, ask: &Ask, mut event: Result<WatchEvent, ClusterError>) {
-        if let Ok(WatchEvent::Present(_, value)) = &mut event {
-            slim(value);
-        }
-        let changed = match ask {
-            Ask::Owned(kind) => {
+    fn change(&self, ask: &Ask, event: Result<WatchEvent, ClusterError>) {
+        let id = match &event {
+            Ok(WatchEvent::Present(id, _) | WatchEvent::Absent(id)) => Some(id.clone()),
+            Ok(WatchEvent::Restarted | WatchEvent::Synchronized) | Err(_) => None,
+        };
+        match (ask, id) {
+            (Ask::Owned(kind), id) => {
                 if let Some(view) = self.seen().views.get_mut(kind) {
-                    view.apply(event);
+                    view.apply(event, |value| Told::new(kind, value, self.rules));
                 }
-                true
+                let of_kind = |topic: &Topic| matches!(topic, Topic::Object(id) if GroupKind::of(id) == *kind);
+                match id {
+                    Some(id) => self.wake(Topic::Object(id.clone()), |topic| *topic == Topic::Object(id.clone())),
+                    None => self.wake(Topic::Object(first_of(kind)), of_kind),
+                }
             }
             // What is around is a help, not a condition: without the permission, failures come later and say less.
-            Ask::Around(kin, _) => self.seen().around.apply(*kin, event),
-        };
-        if changed {
-            self.changed.send_replace(());
+            (Ask::Around(kin, _), id) => {
+                if self.seen().around.apply(*kin, event) {
+                    let namespace = id.map(|id| id.namespace);
+                    let first = Topic::Around(namespace.clone().unwrap_or_default());
+                    self.wake(first.clone(), |topic| namespace.is_none() || *topic == first);
+                }
+            }
         }
+    }
+
+    fn interests(&self) -> MutexGuard<'_, Interests> {
+        self.interests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -202,18 +319,19 @@ impl Seen {
 }
 
 impl View {
-    fn apply(&mut self, event: Result<WatchEvent, ClusterError>) {
+    fn apply(&mut self, event: Result<WatchEvent, ClusterError>, told: impl Fn(&Value) -> Told) {
         match event {
             Err(error) => {
                 self.error = Some(error);
                 return;
             }
             Ok(WatchEvent::Restarted) => self.told = Some(BTreeSet::new()),
-            Ok(WatchEvent::Present(id, value)) => {
+            Ok(WatchEvent::Present(id, mut value)) => {
                 if let Some(told) = &mut self.told {
                     told.insert(id.clone());
                 }
-                self.objects.insert(id, value);
+                slim(&mut value);
+                self.objects.insert(id, told(&value));
             }
             Ok(WatchEvent::Absent(id)) => {
                 self.objects.remove(&id);
@@ -227,6 +345,11 @@ impl View {
         }
         self.error = None;
     }
+}
+
+/// Returns what comes before all objects of a kind.
+fn first_of(kind: &GroupKind) -> ObjectRef {
+    ObjectRef { group: kind.group.clone(), kind: kind.kind.clone(), namespace: "".into(), name: "".into() }
 }
 
 /// Takes out what nobody asks about while an object is waited for, which is most of it: who set what, unless something keeps it from going;
@@ -250,20 +373,16 @@ mod tests {
 
     #[test]
     fn what_was_not_told_again_after_a_break_is_gone() {
-        let id = |name: &str| ObjectRef {
-            group: String::new(),
-            kind: "Pod".to_owned(),
-            namespace: "n".to_owned(),
-            name: name.to_owned(),
-        };
+        let id =
+            |name: &str| ObjectRef { group: "".into(), kind: "Pod".into(), namespace: "n".into(), name: name.into() };
         let mut view = View::default();
         let mut apply = |event| {
-            view.apply(Ok(event));
+            view.apply(Ok(event), |value| Told::new(&GroupKind::new("", "Pod"), value, &Rules::default()));
             (view.objects.keys().map(|id| id.name.clone()).collect::<Vec<_>>(), view.synchronized)
         };
         apply(WatchEvent::Restarted);
-        assert_eq!(apply(WatchEvent::Present(id("a"), json!(1))), (vec!["a".to_owned()], false));
-        assert_eq!(apply(WatchEvent::Synchronized), (vec!["a".to_owned()], true));
+        assert_eq!(apply(WatchEvent::Present(id("a"), json!(1))), (vec!["a".into()], false));
+        assert_eq!(apply(WatchEvent::Synchronized), (vec!["a".into()], true));
         apply(WatchEvent::Present(id("b"), json!(1)));
         apply(WatchEvent::Restarted);
         assert_eq!(apply(WatchEvent::Present(id("b"), json!(2))).0, ["a", "b"]);

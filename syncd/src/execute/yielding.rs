@@ -13,31 +13,29 @@ use crate::desired::{Content, Desired};
 use crate::ownership::{REPLICAS, ignored, is_others, strip};
 
 impl<C: Cluster> Run<'_, C> {
-    /// Takes out of an apply to an object that exists what is another's.
-    pub(super) async fn leave_to_others(&self, service: &str, apply: &mut Apply) -> Result<(), ClusterError> {
-        if apply.uid.is_none() || pointers(apply, self.desired, service).is_empty() {
-            return Ok(());
+    /// Returns an object that exists, if something of it may be another's.
+    pub(super) async fn see_others(&self, service: &str, id: &ObjectRef) -> Result<Option<Value>, ClusterError> {
+        let object = self.desired.object(service, id).filter(|object| object.may_yield);
+        if object.is_none_or(|object| pointers(&object.value(), self.desired, service, id).is_empty()) {
+            return Ok(None);
         }
-        let live = self.request(&[ErrorClass::Transient], || self.cluster.get(&apply.id)).await?;
-        if let Some(live) = live {
-            left_to_others(apply, self.desired, service, &live);
-        }
-        Ok(())
+        self.request(&[ErrorClass::Transient], || self.cluster.get(id)).await
     }
 }
 
 /// Takes out of an apply to an object that is `live` what is another's.
 pub fn left_to_others(apply: &mut Apply, desired: &Desired, service: &str, live: &Value) {
-    for pointer in pointers(apply, desired, service).iter().filter(|pointer| is_others(live, pointer)) {
+    for pointer in pointers(&apply.body, desired, service, &apply.id).iter().filter(|pointer| is_others(live, pointer))
+    {
         strip(&mut apply.body, pointer);
     }
 }
 
-/// Returns what an apply has that may be another's.
-fn pointers(apply: &Apply, desired: &Desired, service: &str) -> Vec<String> {
-    let mut pointers = ignored(&apply.body);
-    pointers.extend(is_autoscaled(desired, service, &apply.id).then(|| REPLICAS.to_owned()));
-    pointers.retain(|pointer| apply.body.pointer(pointer).is_some());
+/// Returns what a body has that may be another's.
+fn pointers(body: &Value, desired: &Desired, service: &str, id: &ObjectRef) -> Vec<String> {
+    let mut pointers = ignored(body);
+    pointers.extend(is_autoscaled(desired, service, id).then(|| REPLICAS.to_owned()));
+    pointers.retain(|pointer| body.pointer(pointer).is_some());
     pointers
 }
 

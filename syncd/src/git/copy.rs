@@ -421,7 +421,7 @@ fn object_id(revision: &Revision) -> Result<ObjectId, RepoError> {
 
 /// Reads an object and verifies that it is the one that was asked for.
 fn object(repository: &gix::Repository, id: ObjectId, kind: Kind) -> Result<Vec<u8>, RepoError> {
-    let object = repository.find_object(id).map_err(|error| local(&error))?.detach();
+    let mut object = repository.find_object(id).map_err(|error| local(&error))?.detach();
     let computed = gix::objs::compute_hash(id.kind(), object.kind, &object.data).map_err(|error| local(&error))?;
     if computed != id {
         return Err(RepoError::Corrupt(format!("object {id} has the content of {computed}")));
@@ -429,6 +429,8 @@ fn object(repository: &gix::Repository, id: ObjectId, kind: Kind) -> Result<Vec<
     if object.kind != kind {
         return Err(RepoError::Corrupt(format!("object {id} is a {}, not a {kind}", object.kind)));
     }
+    // Room was made for all that it was put together from.
+    object.data.shrink_to_fit();
     Ok(object.data)
 }
 

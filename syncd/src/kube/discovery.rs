@@ -116,7 +116,7 @@ impl Snapshot {
             }
             let served = versions.iter().flat_map(|version| version.kinds.values());
             let listable = served.filter(|served| served.namespaced && served.listable);
-            found.extend(listable.map(|served| GroupKind { group: group.clone(), kind: served.kind.clone() }));
+            found.extend(listable.map(|served| GroupKind::new(group, &served.kind)));
         }
         Ok(found.into_iter().collect())
     }
@@ -129,16 +129,16 @@ impl Snapshot {
                 unanswered.push(group.clone());
             }
             let served = versions.iter().flat_map(|version| version.kinds.values()).filter(|served| served.listable);
-            found.extend(served.map(|served| GroupKind { group: group.clone(), kind: served.kind.clone() }));
+            found.extend(served.map(|served| GroupKind::new(group, &served.kind)));
         }
         (found.into_iter().collect(), unanswered)
     }
 
     fn find(&self, kind: &GroupKind, wanted: impl Fn(&str) -> bool) -> Lookup {
-        let versions = self.groups.get(&kind.group).map_or(&[][..], Vec::as_slice);
+        let versions = self.groups.get(kind.group.as_str()).map_or(&[][..], Vec::as_slice);
         let mut offered = Vec::new();
         for version in versions {
-            if let Some(served) = version.kinds.get(&kind.kind) {
+            if let Some(served) = version.kinds.get(kind.kind.as_str()) {
                 if wanted(&version.name) {
                     return Lookup::Served(served.clone());
                 }
@@ -204,7 +204,7 @@ impl Catalogue {
 }
 
 async fn discover(caller: &Caller, path: &str) -> Result<APIGroupDiscoveryList, ClusterError> {
-    let kind = GroupKind { group: "apidiscovery.k8s.io".to_owned(), kind: "APIGroupDiscoveryList".to_owned() };
+    let kind = GroupKind::new("apidiscovery.k8s.io", "APIGroupDiscoveryList");
     let subject = Subject { kind: &kind, writes: false };
     let request = http::Request::get(path)
         .header(http::header::ACCEPT, ACCEPT)
@@ -246,7 +246,7 @@ mod tests {
     }
 
     fn kind(group: &str, kind: &str) -> GroupKind {
-        GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+        GroupKind::new(group, kind)
     }
 
     fn path(lookup: Lookup, namespace: &str) -> String {

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     fn kind(group: &str, kind: &str) -> GroupKind {
-        GroupKind { group: group.to_owned(), kind: kind.to_owned() }
+        GroupKind::new(group, kind)
     }
 
     fn reply(code: u16, body: &Value, writes: bool) -> ClusterError {

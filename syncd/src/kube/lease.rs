@@ -25,7 +25,7 @@ pub(super) struct LeaseStore {
 
 impl LeaseStore {
     pub fn new(caller: Caller, namespace: String) -> Self {
-        let kind = GroupKind { group: "coordination.k8s.io".to_owned(), kind: "Lease".to_owned() };
+        let kind = GroupKind::new("coordination.k8s.io", "Lease");
         LeaseStore { caller, namespace, kind }
     }
 

@@ -29,6 +29,7 @@ use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use smol_str::SmolStr;
 
 pub use self::call::Timeouts;
 pub use self::connect::{ConnectError, Connection, OnTraffic, RequestFact, Traffic};
@@ -122,7 +123,7 @@ impl KubeCluster {
         let path = collection(&apply.id, &served)?;
         let mut body = apply.body;
         if let Some(uid) = apply.uid {
-            body["metadata"]["uid"] = Value::String(uid);
+            body["metadata"]["uid"] = Value::String(uid.to_string());
         }
         let mut parameters = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
         parameters.dry_run = apply.dry_run;
@@ -171,7 +172,7 @@ impl KubeCluster {
     }
 
     async fn list_items(&self, served: &Served, parameters: &ListParams) -> Result<PageOf<Item>, ClusterError> {
-        let kind = GroupKind { group: served.group.clone(), kind: served.kind.clone() };
+        let kind = GroupKind::new(&served.group, &served.kind);
         let subject = Subject { kind: &kind, writes: false };
         let request = metadata_list(&served.path(""), parameters)?;
         read(&self.caller.call("list", request, &subject).await?, &subject)
@@ -323,7 +324,7 @@ impl Cluster for KubeCluster {
         &self,
         name: &str,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+        let kind = GroupKind::new("", "ConfigMap");
         let (namespace, fields) = (Some(self.state.namespace()), format!("metadata.name={name}"));
         self.follow::<DynamicObject>(&kind, Which { namespace, fields: &fields, labels: "" }).await
     }
@@ -350,7 +351,7 @@ impl Cluster for KubeCluster {
     }
 
     async fn log(&self, tail: &LogTail) -> Result<String, ClusterError> {
-        let kind = GroupKind { group: String::new(), kind: "Pod".to_owned() };
+        let kind = GroupKind::new("", "Pod");
         let served = self.served(&kind, None).await?;
         let subject = Subject { kind: &kind, writes: false };
         let (path, pod, container) = (served.path(&tail.namespace), segment(&tail.pod), segment(&tail.container));
@@ -434,11 +435,11 @@ impl Metadata {
     fn observed(mut self) -> Observed {
         Observed {
             terminating: self.deletion_timestamp.is_some(),
-            environment: self.labels.remove(LABEL_ENVIRONMENT),
-            service: self.labels.remove(LABEL_SERVICE),
-            hash: self.annotations.remove(ANNOTATION_HASH),
-            uid: self.uid,
-            resource_version: self.resource_version,
+            environment: self.labels.remove(LABEL_ENVIRONMENT).map(SmolStr::from),
+            service: self.labels.remove(LABEL_SERVICE).map(SmolStr::from),
+            hash: self.annotations.remove(ANNOTATION_HASH).map(SmolStr::from),
+            uid: self.uid.into(),
+            resource_version: self.resource_version.into(),
             generation: self.generation,
         }
     }
@@ -481,7 +482,12 @@ fn told(served: &Served, mut item: Value, of: (&Reply, &Subject<'_>)) -> Result<
     metadata.remove("managedFields");
     let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (group, kind) = (served.group.clone(), served.kind.clone());
-    let id = ObjectRef { group, kind, namespace: text("namespace"), name: text("name") };
+    let id = ObjectRef {
+        group: group.into(),
+        kind: kind.into(),
+        namespace: text("namespace").into(),
+        name: text("name").into(),
+    };
     Ok((id, json!({"metadata": metadata})))
 }
 
@@ -498,15 +504,15 @@ fn read<T: serde::de::DeserializeOwned>(reply: &Reply, subject: &Subject<'_>) ->
 
 fn identity(served: &Served, metadata: &Metadata) -> ObjectRef {
     ObjectRef {
-        group: served.group.clone(),
-        kind: served.kind.clone(),
-        namespace: metadata.namespace.clone(),
-        name: metadata.name.clone(),
+        group: served.group.as_str().into(),
+        kind: served.kind.as_str().into(),
+        namespace: metadata.namespace.as_str().into(),
+        name: metadata.name.as_str().into(),
     }
 }
 
 fn event_kind() -> GroupKind {
-    GroupKind { group: String::new(), kind: "Event".to_owned() }
+    GroupKind::new("", "Event")
 }
 
 fn owned_by(environment: &str) -> String {

@@ -27,7 +27,7 @@ pub(super) struct StateStore {
 
 impl StateStore {
     pub fn new(caller: Caller, namespace: String) -> Self {
-        StateStore { caller, namespace, kind: GroupKind { group: String::new(), kind: "ConfigMap".to_owned() } }
+        StateStore { caller, namespace, kind: GroupKind::new("", "ConfigMap") }
     }
 
     /// Returns one that writes only while the fence is open.

@@ -26,7 +26,7 @@ use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
 
 /// Objects a page of what is there at first: read whole, with all that says who set which field.
-const PAGE_OBJECTS: u32 = 100;
+const PAGE_OBJECTS: u32 = 50;
 
 /// Which objects of a kind are watched.
 #[derive(Debug, Clone, Copy, Default)]
@@ -129,10 +129,10 @@ fn told<K: Told>(event: Result<Event<K>, watcher::Error>, served: &Served) -> Op
 
 fn identity<K: Told>(object: &K, served: &Served) -> ObjectRef {
     ObjectRef {
-        group: served.group.clone(),
-        kind: served.kind.clone(),
-        namespace: object.meta().namespace.clone().unwrap_or_default(),
-        name: object.meta().name.clone().unwrap_or_default(),
+        group: served.group.as_str().into(),
+        kind: served.kind.as_str().into(),
+        namespace: object.meta().namespace.clone().unwrap_or_default().into(),
+        name: object.meta().name.clone().unwrap_or_default().into(),
     }
 }
 
@@ -145,7 +145,7 @@ fn content<K: Told>(object: K, served: &Served) -> Value {
 }
 
 fn read(cause: &watcher::Error, served: &Served) -> ClusterError {
-    let kind = GroupKind { group: served.group.clone(), kind: served.kind.clone() };
+    let kind = GroupKind::new(&served.group, &served.kind);
     let subject = Subject { kind: &kind, writes: false };
     match cause {
         watcher::Error::InitialListFailed(cause)

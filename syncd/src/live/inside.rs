@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::StreamExt;
 use manifest::ObjectRef;
 use serde_json::Value;
+use smol_str::SmolStr;
 
 use super::{Live, observed};
 use crate::cluster::{Cluster, ClusterError, GroupKind, Page};
@@ -142,14 +143,14 @@ fn of(id: ObjectRef, value: &Value) -> Found {
     let owners: Vec<String> = owners.into_iter().flatten().filter_map(uid).collect();
     let observed = observed(value);
     let leaving = observed.terminating || !owners.is_empty();
-    Found { resident: Resident { id, uid: observed.uid, leaving }, owners }
+    Found { resident: Resident { id, uid: observed.uid.to_string(), leaving }, owners }
 }
 
 /// Leaves out what Kubernetes makes by itself, and what is owned by something else that is inside. The same object under two groups is one.
 fn without_followers(found: Vec<Found>) -> Vec<Resident> {
     let uids: BTreeSet<String> = found.iter().map(|found| found.resident.uid.clone()).collect();
     let is_of = |id: &ObjectRef, kind: &str| id.group.is_empty() && id.kind == kind;
-    let services: BTreeSet<String> = found
+    let services: BTreeSet<SmolStr> = found
         .iter()
         .map(|found| &found.resident.id)
         .filter(|id| is_of(id, "Service"))
@@ -177,12 +178,7 @@ mod tests {
     #[test]
     fn what_follows_something_else_is_no_resident_of_its_own() {
         let object = |kind: &str, name: &str, uid: &str, owners: &[&str]| {
-            let id = ObjectRef {
-                group: String::new(),
-                kind: kind.to_owned(),
-                namespace: "n".to_owned(),
-                name: name.to_owned(),
-            };
+            let id = ObjectRef { group: "".into(), kind: kind.into(), namespace: "n".into(), name: name.into() };
             let owners: Vec<Value> = owners.iter().map(|uid| json!({"uid": uid})).collect();
             of(id, &json!({"metadata": {"uid": uid, "ownerReferences": owners}}))
         };

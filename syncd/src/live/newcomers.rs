@@ -81,7 +81,7 @@ fn split(ids: &BTreeSet<ObjectRef>) -> (Vec<Listing>, BTreeSet<ObjectRef>) {
 
 /// What a list told.
 struct Found {
-    seen: BTreeMap<ObjectRef, Option<Seen>>,
+    seen: BTreeMap<ObjectRef, Option<Box<Seen>>>,
     /// What it did not tell.
     open: BTreeSet<ObjectRef>,
 }
@@ -96,7 +96,7 @@ async fn read<C: Cluster>(cluster: &C, listing: Listing, environment: &str) -> F
             Ok(page) => {
                 for (id, value) in page.objects {
                     if found.open.remove(&id) {
-                        found.seen.insert(id, Some(seen(&value, environment)));
+                        found.seen.insert(id, Some(Box::new(seen(&value, environment))));
                     }
                 }
                 next = page.next;
@@ -121,10 +121,10 @@ mod tests {
     fn many_of_a_kind_are_listed_where_they_are() {
         let objects = |kind: &str, namespace: &str, count: usize| {
             let id = |number: usize| ObjectRef {
-                group: String::new(),
-                kind: kind.to_owned(),
-                namespace: namespace.to_owned(),
-                name: format!("o{number}"),
+                group: "".into(),
+                kind: kind.into(),
+                namespace: namespace.into(),
+                name: format!("o{number}").into(),
             };
             (0..count).map(id).collect::<Vec<_>>()
         };

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn stage(group: &str, kind: &str) -> u8 {
-        stage_of(&GroupKind { group: group.to_owned(), kind: kind.to_owned() })
+        stage_of(&GroupKind::new(group, kind))
     }
 
     #[test]

@@ -95,8 +95,8 @@ fn decide(scene: &Scene<'_>, name: &str, record: &Record, id: &ObjectRef, held: 
         return Fate::Keep(withheld);
     }
     Fate::Delete {
-        uid: observed.uid.clone(),
-        resource_version: observed.resource_version.clone(),
+        uid: observed.uid.to_string(),
+        resource_version: observed.resource_version.to_string(),
         terminating: observed.terminating,
     }
 }

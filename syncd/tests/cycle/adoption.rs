@@ -164,7 +164,11 @@ fn marked(world: &World) -> BTreeSet<ObjectRef> {
                 }
                 let path = format!("/api/v1/namespaces/{namespace}/{plural}");
                 world.somebody(ModelRequest::create(&path, object));
-                let of = |name: String| ObjectRef { namespace: namespace.to_owned(), name, ..id(&format!("{kind} x")) };
+                let of = |name: String| ObjectRef {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                    ..id(&format!("{kind} x"))
+                };
                 ids.extend([of(format!("o{number}")), of(format!("absent{number}"))]);
             }
         }

@@ -215,8 +215,12 @@ pub fn owned(model: &sandbox::Cluster) -> Vec<(ObjectRef, String, String)> {
             if labels[LABEL_ENVIRONMENT] != ENVIRONMENT || (kind == "ConfigMap" && namespace == HOME) {
                 continue;
             }
-            let id =
-                ObjectRef { group: group.to_owned(), kind: kind.to_owned(), namespace, name: text("/metadata/name") };
+            let id = ObjectRef {
+                group: group.into(),
+                kind: kind.into(),
+                namespace: namespace.into(),
+                name: text("/metadata/name").into(),
+            };
             found.push((id, labels[LABEL_SERVICE].as_str().unwrap_or_default().to_owned(), text("/metadata/uid")));
         }
     }

@@ -77,9 +77,14 @@ async fn ask(call: u8, code: u16, odd: bool, answers: Vec<Vec<u8>>) {
     let kinds = [("", "Secret"), ("apps", "Deployment"), ("", "Namespace")];
     let (group, kind) = kinds[usize::from(call / 16) % kinds.len()];
     let namespace = if kind == "Namespace" { "" } else { "n" };
-    let of = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
+    let of = GroupKind::new(group, kind);
     let text = str::to_owned;
-    let id = ObjectRef { group: text(group), kind: text(kind), namespace: text(namespace), name: text("a") };
+    let id = ObjectRef {
+        group: text(group).into(),
+        kind: text(kind).into(),
+        namespace: text(namespace).into(),
+        name: text("a").into(),
+    };
     let api_version = if group.is_empty() { text("v1") } else { format!("{group}/v1") };
     let body = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "a", "namespace": namespace}});
     match call % 16 {
@@ -93,8 +98,10 @@ async fn ask(call: u8, code: u16, odd: bool, answers: Vec<Vec<u8>>) {
         }
         3 => drop(told(cluster.kinds_in_namespaces().await)),
         4 => {
-            let uid = (call > 127).then(|| text("u"));
-            drop(told(cluster.apply(Apply { id, api_version, body, uid, dry_run: call > 63 }).await));
+            let uid = (call > 127).then(|| text("u").into());
+            drop(told(
+                cluster.apply(Apply { id, api_version: api_version.into(), body, uid, dry_run: call > 63 }).await,
+            ));
         }
         5 => drop(told(cluster.delete(&id, "u", "7").await)),
         6 => drop(told(cluster.take_fields(&id, body).await)),

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::{Manifest, ObjectRef};
+use smol_str::SmolStr;
 use syncd::cluster::{Cluster, ClusterError, GroupKind};
 use syncd::kube::KubeCluster;
 use syncd::state::{self, StateError};
@@ -15,14 +16,14 @@ use crate::{ENVIRONMENT, Revision};
 pub struct Eyes(pub KubeCluster);
 
 /// What carries our label: identity, then uid, service, hash.
-pub type Owned = BTreeMap<ObjectRef, (String, String, String)>;
+pub type Owned = BTreeMap<ObjectRef, (SmolStr, SmolStr, SmolStr)>;
 
 impl Eyes {
     /// Returns everything with our label, but for the state itself.
     pub async fn owned(&self) -> Result<Owned, ClusterError> {
         let mut owned = BTreeMap::new();
         for (group, kind) in [("", "Namespace"), ("", "ConfigMap"), ("", "Service"), ("apps", "Deployment")] {
-            let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
+            let kind = GroupKind::new(group, kind);
             for (id, seen) in self.0.list_owned(&kind, ENVIRONMENT).await? {
                 if !state::is_state(&id, ENVIRONMENT, "syncd") {
                     owned.insert(id, (seen.uid, seen.service.unwrap_or_default(), seen.hash.unwrap_or_default()));
@@ -52,7 +53,7 @@ impl Eyes {
             })
             .collect();
         let there: BTreeMap<ObjectRef, (&str, String)> =
-            owned.iter().map(|(id, (_, service, hash))| (id.clone(), (service.as_str(), hash.clone()))).collect();
+            owned.iter().map(|(id, (_, service, hash))| (id.clone(), (service.as_str(), hash.to_string()))).collect();
         if there != wanted {
             return Ok(Some(format!("{there:?} is there, {wanted:?} is wanted")));
         }
@@ -69,7 +70,7 @@ impl Eyes {
                 return Ok(Some(format!("`{service}` is not settled")));
             }
             for (id, held) in &record.held {
-                let live = owned.get(id).map(|(uid, owner, _)| (Some(uid), owner));
+                let live = owned.get(id).map(|(uid, owner, _)| (Some(uid), owner.as_str()));
                 if live != Some((held.uid.as_ref(), service)) {
                     return Ok(Some(format!("{id} is recorded by `{service}` as {held:?}, and is {live:?}")));
                 }

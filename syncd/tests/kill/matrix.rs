@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use manifest::{Manifest, ObjectRef};
 use serde_json::Value;
+use smol_str::SmolStr;
 use syncd::cluster::Cluster;
 use syncd::kube::{Connection, KubeCluster, Timeouts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -147,7 +148,7 @@ fn steady() -> BTreeSet<ObjectRef> {
 /// What somebody who only looks has seen.
 #[derive(Default)]
 struct Seen {
-    uids: BTreeMap<ObjectRef, String>,
+    uids: BTreeMap<ObjectRef, SmolStr>,
     looks: AtomicUsize,
     unrecorded: AtomicUsize,
     gone: AtomicUsize,
@@ -170,8 +171,8 @@ impl Seen {
             self.unrecorded.fetch_add(forgotten.len(), Ordering::Relaxed);
         }
         let uid = |value: &Value| value["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
-        let mut now: BTreeMap<ObjectRef, String> = owned.into_iter().map(|(id, (uid, _, _))| (id, uid)).collect();
-        now.extend(other.as_ref().map(|value| (foreign.clone(), uid(value))));
+        let mut now: BTreeMap<ObjectRef, SmolStr> = owned.into_iter().map(|(id, (uid, _, _))| (id, uid)).collect();
+        now.extend(other.as_ref().map(|value| (foreign.clone(), uid(value).into())));
         for id in steady.iter().chain([foreign]) {
             let (before, after) = (self.uids.get(id).cloned(), now.get(id).cloned());
             if before.is_some() && before != after {

@@ -80,10 +80,10 @@ fn path(model: &Model, id: &ObjectRef, api_version: Option<&str>) -> Result<Stri
 pub fn identity(value: &Value) -> ObjectRef {
     let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     ObjectRef {
-        group: group_of(&text("/apiVersion")).to_owned(),
-        kind: text("/kind"),
-        namespace: text("/metadata/namespace"),
-        name: text("/metadata/name"),
+        group: group_of(&text("/apiVersion")).into(),
+        kind: text("/kind").into(),
+        namespace: text("/metadata/namespace").into(),
+        name: text("/metadata/name").into(),
     }
 }
 
@@ -144,7 +144,7 @@ pub fn list_page(
     after: Option<&str>,
 ) -> Result<Page, ClusterError> {
     let (group, kind) = (kind.group.clone(), kind.kind.clone());
-    let of = ObjectRef { group, kind, namespace: namespace.unwrap_or_default().to_owned(), name: String::new() };
+    let of = ObjectRef { group, kind, namespace: namespace.unwrap_or_default().into(), name: "".into() };
     let request = Request::get(&path(model, &of, None)?).query("limit", &PAGE_OBJECTS.to_string());
     let request = after.into_iter().fold(request, |request, token| request.query("continue", token));
     let list = ask(model, &request)?;
@@ -152,7 +152,10 @@ pub fn list_page(
         let mut metadata = item["metadata"].take();
         metadata.as_object_mut().expect("metadata").remove("managedFields");
         let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
-        (ObjectRef { namespace: text("namespace"), name: text("name"), ..of.clone() }, json!({"metadata": metadata}))
+        (
+            ObjectRef { namespace: text("namespace").into(), name: text("name").into(), ..of.clone() },
+            json!({"metadata": metadata}),
+        )
     };
     let items = list["items"].as_array().cloned().unwrap_or_default();
     let next = list["metadata"]["continue"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
@@ -180,7 +183,7 @@ fn listable(group: &Value) -> Vec<GroupKind> {
             && resource["verbs"].as_array().is_some_and(|verbs| verbs.contains(&json!("list")))
     });
     let kind = |resource: &Value| resource["responseKind"]["kind"].as_str().unwrap_or_default().to_owned();
-    listable.map(|resource| GroupKind { group: name.to_owned(), kind: kind(resource) }).collect()
+    listable.map(|resource| GroupKind { group: name.into(), kind: kind(resource).into() }).collect()
 }
 
 /// Opens a watch of the model.
@@ -190,12 +193,8 @@ fn open(
     namespace: &str,
     selectors: &[(&str, &str)],
 ) -> Result<Watching, ClusterError> {
-    let id = ObjectRef {
-        group: kind.group.clone(),
-        kind: kind.kind.clone(),
-        namespace: namespace.to_owned(),
-        name: String::new(),
-    };
+    let id =
+        ObjectRef { group: kind.group.clone(), kind: kind.kind.clone(), namespace: namespace.into(), name: "".into() };
     let request = Request::get(&path(model, &id, None)?)
         .query("watch", "true")
         .query("allowWatchBookmarks", "true")
@@ -249,7 +248,7 @@ pub fn watch_around(model: &Model, kind: &GroupKind, namespace: Option<&str>) ->
 }
 
 pub fn watch_state(model: &Model, name: &str) -> Result<Watching, ClusterError> {
-    let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+    let kind = GroupKind::new("", "ConfigMap");
     open(model, &kind, HOME, &[("fieldSelector", &format!("metadata.name={name}"))])
 }
 
@@ -307,7 +306,7 @@ pub fn write_state(model: &Model, object: &StateObject) -> Result<String, Cluste
             Request::update(&config_map(&object.name), body)
         }
     };
-    Ok(observed(&ask(model, &request)?).resource_version)
+    Ok(observed(&ask(model, &request)?).resource_version.to_string())
 }
 
 pub fn delete_state(model: &Model, name: &str, resource_version: &str) -> Result<(), ClusterError> {
@@ -348,7 +347,7 @@ pub fn write_lease(model: &Model, lease: &Lease) -> Result<String, ClusterError>
             Request::update(&format!("{collection}/{}", lease.name), body)
         }
     };
-    Ok(observed(&ask(model, &request)?).resource_version)
+    Ok(observed(&ask(model, &request)?).resource_version.to_string())
 }
 
 /// Returns a text in which revisions and hashes, which depend on every byte of a commit, are only marked.

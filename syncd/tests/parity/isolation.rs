@@ -87,7 +87,7 @@ pub async fn four_bad_services_of_fifty(world: &mut World) {
     );
     let within = |world: &World, space: &str, name: &str| {
         let mut id = world.id("", "ConfigMap", name);
-        id.namespace = format!("{}-{space}", world.name);
+        id.namespace = format!("{}-{space}", world.name).into();
         id
     };
     let hooked = within(world, "hooked", &name(HOOKED));
@@ -97,7 +97,7 @@ pub async fn four_bad_services_of_fifty(world: &mut World) {
     held["metadata"]["finalizers"] = json!(["example.org/hold"]);
     world.plane.create("somebody", &held).await;
     let mut space = world.id("", "Namespace", &format!("{}-terminating", world.name));
-    space.namespace.clear();
+    space.namespace = "".into();
     world.plane.delete(&space).await;
     let all: Vec<Service> = (0..SERVICES).map(|number| member(world, number, true)).collect();
     world.commit(&all);

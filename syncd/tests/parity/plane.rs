@@ -158,7 +158,7 @@ impl Plane {
         if let Some(model) = &self.model {
             let answer = Answer::DeniedByPolicy { policy: name, message: message.to_owned() };
             let mut rule = Rule::new(&[verb], &[&resource(id)], answer).named(&id.name);
-            rule.namespace.clone_from(&id.namespace);
+            rule.namespace = id.namespace.to_string();
             model.cluster.set_faults(|faults| faults.rules.push(rule));
             return denial;
         }
@@ -312,7 +312,7 @@ fn in_namespace(namespace: &str) -> Value {
 
 fn cluster_wide(api_version: &str, kind: &str, name: &str) -> ObjectRef {
     let group = manifest::object::group_of(api_version).to_owned();
-    ObjectRef { group, kind: kind.to_owned(), namespace: String::new(), name: name.to_owned() }
+    ObjectRef { group: group.into(), kind: kind.into(), namespace: "".into(), name: name.into() }
 }
 
 /// The version in which scenarios look at a group.
@@ -343,7 +343,13 @@ fn resource(id: &ObjectRef) -> String {
 /// Returns an object as a path names it, whatever the version.
 pub fn target(id: &ObjectRef) -> Target {
     let (group, namespace, name) = (id.group.clone(), id.namespace.clone(), id.name.clone());
-    Target { group, resource: plural(&id.kind), namespace, name, ..Target::default() }
+    Target {
+        group: group.to_string(),
+        resource: plural(&id.kind),
+        namespace: namespace.to_string(),
+        name: name.to_string(),
+        ..Target::default()
+    }
 }
 
 fn path(id: &ObjectRef, version: &str) -> String {

@@ -31,7 +31,7 @@ pub async fn records_that_were_deleted_are_built_again(world: &mut World) {
     world.title("somebody deletes all of it, while a service leaves");
     for record in ["", "-stays", "-goes"] {
         let mut id = world.id("", "ConfigMap", &format!("syncd-{}{record}", world.name));
-        id.namespace.clone_from(&world.settings.namespace);
+        id.namespace = world.settings.namespace.as_str().into();
         world.plane.delete(&id).await;
     }
     world.commit(std::slice::from_ref(&stays));
@@ -51,7 +51,7 @@ pub async fn a_record_that_cannot_be_read_holds_its_service(world: &mut World) {
     world.cycle().await;
     world.title("the record of one was written by a newer syncd");
     let mut id = world.id("", "ConfigMap", &format!("syncd-{}-app1", world.name));
-    id.namespace.clone_from(&world.settings.namespace);
+    id.namespace = world.settings.namespace.as_str().into();
     world.plane.patch("somebody", &id, &json!({"data": {"record.json": "{\"format\": 99}"}})).await;
     world.restart().await;
     world.commit(&services(world, "2"));

@@ -57,7 +57,7 @@ type Signals = Mutex<BTreeMap<String, Instant>>;
 
 /// Notes when the first signal of each case is in the API, for ever.
 async fn listen(kube: &KubeCluster, (group, kind): (&str, &str), environment: &str, signals: &Signals) {
-    let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
+    let kind = GroupKind::new(group, kind);
     let mut events = kube.watch_around(&kind, None).await.unwrap();
     while let Some(event) = events.next().await {
         if let Ok(WatchEvent::Present(id, object)) = event
@@ -123,7 +123,7 @@ fn cases(world: &World, fixed: bool) -> Vec<Service> {
 /// Deletes the pods of a case that takes its time, once: a drained node is no failure.
 async fn drain(world: &World) {
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let kind = GroupKind { group: String::new(), kind: "Pod".to_owned() };
+    let kind = GroupKind::new("", "Pod");
     let mut pods = world.reader.watch_around(&kind, Some(&world.name)).await.unwrap();
     while let Some(Ok(event)) = pods.next().await {
         match event {

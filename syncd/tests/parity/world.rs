@@ -185,7 +185,7 @@ impl World {
         let name = scenario.replace('_', "-");
         let home = format!("syncd-{name}");
         for namespace in [&name, &home] {
-            let id = ObjectRef { kind: "Namespace".to_owned(), name: namespace.clone(), ..nobody() };
+            let id = ObjectRef { kind: "Namespace".into(), name: namespace.as_str().into(), ..nobody() };
             assert!(plane.get(&id).await.is_none(), "namespace {namespace} is there: a scenario needs a fresh cluster");
             let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
             plane.apply("somebody", &object).await;
@@ -359,14 +359,14 @@ impl World {
     pub async fn look(&mut self) {
         let mut seen = Vec::new();
         for (group, kind) in KINDS.into_iter().chain(self.custom.iter().copied()) {
-            let kind = GroupKind { group: group.to_owned(), kind: kind.to_owned() };
+            let kind = GroupKind::new(group, kind);
             for (id, observed) in self.reader.list_owned(&kind, &self.name).await.unwrap() {
                 if id.namespace == self.settings.namespace {
                     continue;
                 }
                 // Between the two it may have gone.
                 if let Some(value) = self.reader.get(&id).await.unwrap() {
-                    seen.push(Seen { service: observed.service.unwrap_or_default(), id, value });
+                    seen.push(Seen { service: observed.service.unwrap_or_default().to_string(), id, value });
                 }
             }
         }
@@ -402,7 +402,7 @@ impl World {
     /// Returns the object of this name in the scenario's namespace.
     pub fn id(&self, group: &str, kind: &str, name: &str) -> ObjectRef {
         let [group, kind, name] = [group, kind, name].map(str::to_owned);
-        ObjectRef { group, kind, namespace: self.name.clone(), name }
+        ObjectRef { group: group.into(), kind: kind.into(), namespace: self.name.as_str().into(), name: name.into() }
     }
 
     pub fn config_map(&self, name: &str, content: &str) -> Value {
@@ -461,7 +461,7 @@ pub fn template(app: &str, behaviour: Behaviour, image: &str) -> Value {
 }
 
 fn nobody() -> ObjectRef {
-    ObjectRef { group: String::new(), kind: String::new(), namespace: String::new(), name: String::new() }
+    ObjectRef { group: "".into(), kind: "".into(), namespace: "".into(), name: "".into() }
 }
 
 /// Returns the identity of an object.

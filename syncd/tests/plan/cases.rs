@@ -181,10 +181,10 @@ fn what_is_there_is_compared_with_what_is_recorded() {
         .wants("a", objects)
         .settled("a", objects)
         .lives_as_recorded()
-        .live("ConfigMap differs", |live| live.hash = Some("f".repeat(64)))
-        .live("ConfigMap foreign", |live| live.service = Some("b".to_owned()))
+        .live("ConfigMap differs", |live| live.hash = Some("f".repeat(64).into()))
+        .live("ConfigMap foreign", |live| live.service = Some("b".into()))
         .live("ConfigMap going", |live| live.terminating = true)
-        .live("ConfigMap other", |live| live.uid = "uid-other-2".to_owned())
+        .live("ConfigMap other", |live| live.uid = "uid-other-2".into())
         .live("ConfigMap unhashed", |live| live.hash = None)
         .dies("ConfigMap missing")
         .dies("Job.batch finished");
@@ -236,8 +236,8 @@ fn a_full_sync_without_sight_still_cannot_create() {
 fn another_api_version_of_the_same_object_is_an_update() {
     let old: Objects<'_> = &[("Ingress.networking.k8s.io a", "v1")];
     let mut world = World::new().wants("a", &[("Ingress.networking.k8s.io a", "v2")]).settled("a", old);
-    world = world
-        .held("a", "Ingress.networking.k8s.io a", |held| held.api_version = "networking.k8s.io/v1beta1".to_owned());
+    world =
+        world.held("a", "Ingress.networking.k8s.io a", |held| held.api_version = "networking.k8s.io/v1beta1".into());
     assert_snapshot!(world.printed());
 }
 
@@ -317,9 +317,9 @@ fn what_is_not_wanted_and_not_deleted() {
         .seen_so("a", "ConfigMap foreign", |seen| seen.observed.environment = None)
         .seen_gone("ConfigMap gone")
         .seen_so("a", "ConfigMap replaced", |seen| {
-            (seen.observed.uid, seen.observed.environment) = ("uid-2".to_owned(), None);
+            (seen.observed.uid, seen.observed.environment) = ("uid-2".into(), None);
         })
-        .seen_so("a", "ConfigMap reused", |seen| seen.observed.uid = "uid-2".to_owned())
+        .seen_so("a", "ConfigMap reused", |seen| seen.observed.uid = "uid-2".into())
         .seen_so("a", "ConfigMap unsure", |seen| seen.observed.hash = None)
         .seen("a", "ClusterRole.rbac.authorization.k8s.io syncd-staging")
         .seen("a", "Role.rbac.authorization.k8s.io syncd-staging-write")
@@ -330,7 +330,7 @@ fn what_is_not_wanted_and_not_deleted() {
 #[test]
 fn an_object_whose_creation_was_never_confirmed_is_deleted_by_the_uid_it_has() {
     let world = World::new().wants("a", &[]).intended("a", &[("ConfigMap x", "v1")]);
-    let world = world.seen_so("a", "ConfigMap x", |seen| seen.observed.hash = Some("f".repeat(64)));
+    let world = world.seen_so("a", "ConfigMap x", |seen| seen.observed.hash = Some("f".repeat(64).into()));
     assert_snapshot!(world.printed());
 }
 

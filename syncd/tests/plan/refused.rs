@@ -99,13 +99,13 @@ fn creation_without_a_record() {
     let message = "ConfigMap n/new of service `a` is applied without being recorded before";
     refused(message, |plan| drop(service(plan, "a").widen.remove(&id("ConfigMap new"))));
     refused(message, |plan| {
-        service(plan, "a").widen.get_mut(&id("ConfigMap new")).expect("widened").uid = Some("u".to_owned());
+        service(plan, "a").widen.get_mut(&id("ConfigMap new")).expect("widened").uid = Some("u".into());
     });
     refused("ConfigMap n/update of service `a` is applied without being recorded before", |plan| {
         service(plan, "a").stages[0].applies[1].uid = None;
     });
     refused("ConfigMap n/update of service `a` is applied without being recorded before", |plan| {
-        service(plan, "a").stages[0].applies[1].reason = Reason::Terminating { uid: "u".to_owned() };
+        service(plan, "a").stages[0].applies[1].reason = Reason::Terminating { uid: "u".into() };
     });
 }
 
@@ -189,7 +189,7 @@ fn plan_of_deletion(world: &mut World, object: &str) -> Plan {
     service.withheld.clear();
     let delete = PlannedDelete {
         id: id(object),
-        api_version: String::new(),
+        api_version: "".into(),
         uid: crate::world::uid(object),
         resource_version: String::new(),
         reason: DeleteReason::Removed,

@@ -32,7 +32,7 @@ pub fn id(text: &str) -> ObjectRef {
     let (kind, name) = text.split_once(' ').expect("`Kind name`");
     let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
     let namespace = if scope(group, kind) == Some(KindScope::Cluster) { "" } else { "n" };
-    ObjectRef { group: group.to_owned(), kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+    ObjectRef { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() }
 }
 
 /// Returns the manifest of an object with a content.
@@ -141,7 +141,7 @@ impl World {
             Intent { plan: Hash::of(b"plan"), content: Some(content(objects)), commit: Revision("f".repeat(40)) };
         self.recorded(service, objects, |record| {
             record.intent = Some(intent);
-            record.held.values_mut().for_each(|held| (held.uid, held.hash) = (None, None));
+            record.held.iter_mut().for_each(|(_, held)| (held.uid, held.hash) = (None, None));
         })
     }
 
@@ -149,7 +149,10 @@ impl World {
         let held = |(text, content): &(&str, &str)| {
             let manifest = manifest(text, content);
             let hash = Some(manifest.hash());
-            (manifest.id, Held { api_version: manifest.api_version, uid: Some(uid(text)), hash, ..Held::default() })
+            (
+                manifest.id,
+                Held { api_version: manifest.api_version, uid: Some(uid(text).into()), hash, ..Held::default() },
+            )
         };
         let mut record = Record { held: objects.iter().map(held).collect(), ..Record::default() };
         change(&mut record);
@@ -228,7 +231,7 @@ impl World {
         let observed = observed(service, &uid(text), hash);
         let mut seen = Seen { observed, prune_disabled: false, owner: None, defines, claims: false };
         change(&mut seen);
-        self.live.seen.insert(id(text), Some(seen));
+        self.live.seen.insert(id(text), Some(Box::new(seen)));
         self
     }
 
@@ -311,13 +314,13 @@ impl World {
 
 pub fn observed(service: &str, uid: &str, hash: Option<Hash>) -> Observed {
     Observed {
-        uid: uid.to_owned(),
-        resource_version: "7".to_owned(),
+        uid: uid.into(),
+        resource_version: "7".into(),
         generation: 1,
         terminating: false,
-        environment: Some("staging".to_owned()),
-        service: Some(service.to_owned()),
-        hash: hash.map(|hash| hash.to_string()),
+        environment: Some("staging".into()),
+        service: Some(service.into()),
+        hash: hash.map(|hash| hash.to_string().into()),
     }
 }
 

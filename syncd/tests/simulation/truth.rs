@@ -186,10 +186,10 @@ impl Records {
             for entry in &entries {
                 let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
                 let id = ObjectRef {
-                    group: text("group"),
-                    kind: text("kind"),
-                    namespace: text("namespace"),
-                    name: text("name"),
+                    group: text("group").into(),
+                    kind: text("kind").into(),
+                    namespace: text("namespace").into(),
+                    name: text("name").into(),
                 };
                 let entry = Entry {
                     uid: entry["uid"].as_str().map(str::to_owned),

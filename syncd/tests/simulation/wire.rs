@@ -95,7 +95,7 @@ impl What {
         let object = deed.object().cloned();
         let group = match &deed {
             Deed::Lease => "coordination.k8s.io".to_owned(),
-            _ => object.as_ref().map(|id| id.group.clone()).unwrap_or_default(),
+            _ => object.as_ref().map(|id| id.group.clone()).unwrap_or_default().to_string(),
         };
         What { text, group, deed: Some(deed), object }
     }
@@ -211,7 +211,7 @@ impl Cluster for Wire {
         if !self.world.suspends {
             return model::watch_state(&self.world.model, name);
         }
-        let kind = GroupKind { group: String::new(), kind: "ConfigMap".to_owned() };
+        let kind = GroupKind::new("", "ConfigMap");
         self.watch(format!("watch {name}"), &kind, move |model| model::watch_state(model, &of)).await
     }
 
