@@ -9,7 +9,9 @@ use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::stream::FuturesUnordered;
 use manifest::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -332,4 +334,25 @@ pub trait Inspect: Send + Sync + 'static {
 
     /// Asks the API anew which kinds of objects it has, in namespaces or not, as far as they can be listed; and which groups do not answer.
     fn kinds(&self) -> impl Future<Output = Result<(Vec<GroupKind>, Vec<String>), ClusterError>> + Send;
+}
+
+/// Makes a request for each item, at most `limit` under way, and returns the answers as they came. A request is made when there is room for it:
+/// thousands would hold what they are going to send.
+pub async fn side_by_side<I, F: Future>(
+    limit: usize,
+    items: impl IntoIterator<Item = I>,
+    request: impl Fn(I) -> F,
+) -> Vec<F::Output> {
+    let (mut items, mut under_way, mut answers) = (items.into_iter(), FuturesUnordered::new(), Vec::new());
+    loop {
+        while under_way.len() < limit.max(1)
+            && let Some(item) = items.next()
+        {
+            under_way.push(request(item));
+        }
+        match under_way.next().await {
+            Some(answer) => answers.push(answer),
+            None => return answers,
+        }
+    }
 }

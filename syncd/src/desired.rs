@@ -5,7 +5,7 @@
 //! taken for empty.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use litemap::LiteMap;
 use manifest::index::{Entry, IndexError};
@@ -60,7 +60,7 @@ impl Source {
 }
 
 /// What is wanted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Desired {
     /// The revision and its index: all services.
     pub source: Source,
@@ -69,7 +69,7 @@ pub struct Desired {
 }
 
 /// What was read of one service.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub enum Content {
     /// Its objects by identity.
     Objects(LiteMap<ObjectRef, Object>),
@@ -83,7 +83,7 @@ pub enum Content {
 }
 
 /// An object that is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Object {
     /// API version that it is applied through.
     pub api_version: SmolStr,
@@ -93,8 +93,14 @@ pub struct Object {
     pub may_yield: bool,
     /// Whether it is waited for, once somebody asked.
     waited_for: OnceLock<bool>,
-    /// The manifest as JSON. As a value it would take twenty times the memory, and a first sync holds all of them.
-    text: Box<[u8]>,
+    /// The manifest as JSON; empty once it was released. As a value it would take twenty times the memory, and a first sync holds all of them.
+    text: Mutex<Box<[u8]>>,
+}
+
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.api_version, self.hash) == (&other.api_version, other.hash)
+    }
 }
 
 impl Object {
@@ -106,7 +112,7 @@ impl Object {
             hash: manifest.hash(),
             may_yield: may_yield(&manifest.value),
             waited_for: OnceLock::new(),
-            text: text.into_boxed_slice(),
+            text: Mutex::new(text.into_boxed_slice()),
         }
     }
 
@@ -117,7 +123,11 @@ impl Object {
 
     /// Returns what is to be applied, without owner labels. It is read anew each time.
     pub fn value(&self) -> Value {
-        serde_json::from_slice(&self.text).expect("it was written as JSON")
+        serde_json::from_slice(&self.text()).expect("it was written as JSON, and is not released")
+    }
+
+    fn text(&self) -> MutexGuard<'_, Box<[u8]>> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -490,6 +500,15 @@ impl Desired {
             Some(Content::Objects(objects)) => Some(objects.keys().collect()),
             Some(Content::Refused { claims: Some(claims), .. }) => Some(claims.iter().collect()),
             Some(Content::Refused { claims: None, .. }) | None => recorded(),
+        }
+    }
+
+    /// Lets the manifests of a service go, of which all were applied: what they say is not asked for any more, but for Secrets, whose values are
+    /// kept out of what is told of failures.
+    pub fn release(&self, service: &str) {
+        let Some(Content::Objects(objects)) = self.services.get(service) else { return };
+        for (_, object) in objects.iter().filter(|(id, _)| id.kind != "Secret") {
+            *object.text() = Box::default();
         }
     }
 

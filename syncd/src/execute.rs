@@ -19,15 +19,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt;
 use futures::future::{Either, join_all, select};
-use futures::stream::FuturesUnordered;
 use manifest::{Hash, ObjectRef};
 use smol_str::SmolStr;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind};
+use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, side_by_side};
 use crate::config::Settings;
 use crate::context::Context;
 use crate::desired::Desired;
@@ -222,7 +220,7 @@ fn workload_namespaces(plan: &Plan) -> BTreeSet<SmolStr> {
 type Holders = BTreeMap<ObjectRef, BTreeSet<String>>;
 
 /// The record of a service after the widening; nothing: it has none.
-type Widening = Result<Option<Stored>, StateError>;
+type Widening = Result<Option<Box<Stored>>, StateError>;
 
 /// Looks up who holds what is to change its holder, and nothing else: there may be many records.
 fn holders(plan: &Plan, state: &State, records: &BTreeMap<String, Widening>) -> Holders {
@@ -232,7 +230,7 @@ fn holders(plan: &Plan, state: &State, records: &BTreeMap<String, Widening>) -> 
     if moved.is_empty() {
         return Holders::new();
     }
-    let widened = |name: &String| records.get(name).and_then(|record| record.as_ref().ok()).and_then(Option::as_ref);
+    let widened = |name: &String| records.get(name).and_then(|record| record.as_ref().ok()).and_then(Option::as_deref);
     let mut holders = Holders::new();
     let names: BTreeSet<&String> = state.services.keys().chain(records.keys()).collect();
     for name in names {
@@ -247,20 +245,10 @@ fn holders(plan: &Plan, state: &State, records: &BTreeMap<String, Widening>) -> 
 impl<C: Cluster> Run<'_, C> {
     /// Widens all records that must be, side by side. Nothing is applied and nothing narrowed before all of it is done.
     async fn write_ahead(&self, state: &State) -> BTreeMap<String, Widening> {
-        // Each write is begun when there is room for it: thousands would hold all that they are going to send.
-        let (mut services, mut writes) = (self.plan.services.iter(), FuturesUnordered::new());
-        let mut records = BTreeMap::new();
-        loop {
-            while writes.len() < self.settings.concurrency.max(1)
-                && let Some((name, plan)) = services.next()
-            {
-                writes.push(self.widen(name, plan, state.services.get(name)));
-            }
-            match writes.next().await {
-                Some((name, record)) => drop(records.insert(name, record)),
-                None => return records,
-            }
-        }
+        let (limit, services) = (self.settings.concurrency, &self.plan.services);
+        let widened =
+            side_by_side(limit, services, async |(name, plan)| self.widen(name, plan, state.services.get(name)).await);
+        widened.await.into_iter().collect()
     }
 
     async fn widen(&self, name: &str, plan: &ServicePlan, reading: Option<&Reading>) -> (String, Widening) {
@@ -269,14 +257,14 @@ impl<C: Cluster> Run<'_, C> {
             Some(Reading::Unreadable { .. }) | None => None,
         };
         if plan.widen.is_empty() || plan.problem.is_some() {
-            return (name.to_owned(), Ok(stored.cloned()));
+            return (name.to_owned(), Ok(stored.cloned().map(Box::new)));
         }
         let record = stored.map(|stored| stored.record.clone()).unwrap_or_default();
         let record = self.widened(plan, record);
         if let Some(stored) = stored.filter(|stored| stored.record == record) {
-            return (name.to_owned(), Ok(Some(stored.clone())));
+            return (name.to_owned(), Ok(Some(Box::new(stored.clone()))));
         }
-        (name.to_owned(), self.write_record(name, stored, record).await.map(Some))
+        (name.to_owned(), self.write_record(name, stored, record).await.map(|stored| Some(Box::new(stored))))
     }
 
     fn widened(&self, plan: &ServicePlan, mut record: Record) -> Record {

@@ -14,7 +14,9 @@ use serde_json::Value;
 use smol_str::SmolStr;
 
 use crate::adoption::{self, Owner};
-use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed};
+use crate::cluster::{
+    ANNOTATION_HASH, Cluster, ClusterError, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE, Observed, side_by_side,
+};
 use crate::config::Settings;
 use crate::state::is_state;
 
@@ -140,20 +142,15 @@ pub async fn look_at<C: Cluster>(
     ids: &BTreeSet<ObjectRef>,
     settings: &Settings,
 ) -> Vec<(ObjectRef, ClusterError)> {
-    let mut requests = Vec::new();
-    for id in ids {
-        requests.push(async move { (id, cluster.get(id).await) });
-    }
-    let mut replies = futures::stream::iter(requests).buffer_unordered(settings.concurrency.max(1));
+    let look = async |id: &ObjectRef| {
+        let found = cluster.get(id).await?;
+        Ok(found.map(|value| Box::new(seen(&value, &settings.environment))))
+    };
+    let replies = side_by_side(settings.concurrency, ids, async |id| (id, look(id).await)).await;
     let mut failed = Vec::new();
-    while let Some((id, reply)) = replies.next().await {
+    for (id, reply) in replies {
         match reply {
-            Ok(value) => {
-                drop(
-                    live.seen
-                        .insert(id.clone(), value.as_ref().map(|value| Box::new(seen(value, &settings.environment)))),
-                );
-            }
+            Ok(found) => drop(live.seen.insert(id.clone(), found)),
             Err(error) => failed.push((id.clone(), error)),
         }
     }

@@ -176,41 +176,51 @@ impl DriftAction {
     }
 }
 
-/// An object, in Kahoy's words.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// An object that was handled. Written in Kahoy's words, which are seven times as long.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource {
-    /// `group|core/version/Kind/namespace|default/name`.
-    pub id: String,
     /// The service.
-    pub group: String,
-    /// `group/version/Kind`; the core group is empty: `/v1/Service`.
-    pub gvk: String,
-    /// `apps/v1`.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-    /// Namespace; empty for a cluster-scoped object.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
+    pub service: SmolStr,
+    /// The object.
+    pub object: ObjectRef,
+    /// API version; empty where it is not known (an object that was recorded without).
+    pub api_version: SmolStr,
 }
 
 impl Resource {
-    /// Names an object of a service as Kahoy does. `api_version` is empty where it is not known (an object that was recorded without).
-    pub fn new(service: &str, id: &ObjectRef, api_version: &str) -> Self {
-        let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
-        let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
-        let group = or(&id.group, "core");
-        let namespace = or(&id.namespace, "default");
-        Resource {
-            id: format!("{group}/{version}/{}/{namespace}/{}", id.kind, id.name),
-            group: service.to_owned(),
-            gvk: format!("{}/{version}/{}", id.group, id.kind),
-            api_version: api_version.to_owned(),
-            kind: id.kind.to_string(),
-            namespace: id.namespace.to_string(),
-            name: id.name.to_string(),
+    /// Names an object of a service.
+    pub fn new(service: &str, object: &ObjectRef, api_version: &SmolStr) -> Self {
+        Resource { service: service.into(), object: object.clone(), api_version: api_version.clone() }
+    }
+}
+
+impl Serialize for Resource {
+    /// Writes `id` (`group|core/version/Kind/namespace|default/name`), `group` (the service), `gvk` (`group/version/Kind`; the core group is
+    /// empty: `/v1/Service`), `api_version`, `kind`, `namespace` (empty for a cluster-scoped object) and `name`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Words<'a> {
+            id: String,
+            group: &'a str,
+            gvk: String,
+            api_version: &'a str,
+            kind: &'a str,
+            namespace: &'a str,
+            name: &'a str,
         }
+        let ObjectRef { group, kind, namespace, name } = &self.object;
+        let version = self.api_version.rsplit_once('/').map_or(self.api_version.as_str(), |(_, version)| version);
+        let or = |text: &'static str, said: &SmolStr| if said.is_empty() { text.into() } else { said.clone() };
+        let words = Words {
+            id: format!("{}/{version}/{kind}/{}/{name}", or("core", group), or("default", namespace)),
+            group: &self.service,
+            gvk: format!("{group}/{version}/{kind}"),
+            api_version: &self.api_version,
+            kind,
+            namespace,
+            name,
+        };
+        words.serialize(serializer)
     }
 }
 

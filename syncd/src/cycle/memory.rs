@@ -14,7 +14,7 @@ use crate::desired::Source;
 use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
-use crate::report::{HeldDeletions, Resource, ServiceReport, ServiceState, Services, Suspended};
+use crate::report::{HeldDeletions, ServiceReport, ServiceState, Services, Suspended};
 use crate::state::{Held, Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
@@ -282,8 +282,7 @@ impl Memory {
             };
             self.drifted.retain(|id, drifted| {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
-                let is_open =
-                    |apply: &PlannedApply| !done.applied.contains(&Resource::new(name, &apply.id, &apply.api_version));
+                let is_open = |apply: &PlannedApply| !done.applied.iter().any(|applied| applied.object == apply.id);
                 // A service that was not come to has nothing planned for it; what is suspended is left as it is.
                 let ended = matches!(done.report.state, ServiceState::Synced | ServiceState::Removed);
                 let left = plan.services.get(name).is_some_and(|plan| plan.suspended.contains(id));

@@ -9,7 +9,7 @@ use crate::report::{CycleResult, Report, ServiceReport, ServiceState, Services, 
 use crate::state::{Reading, State};
 
 /// Makes the report; times and id are the caller's.
-pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report {
+pub(super) fn report(settings: &Settings, memory: &Memory, mut walk: Walk) -> Report {
     let services = walk.unchanged.clone().unwrap_or_else(|| services(memory, &walk));
     let source = memory.source.as_ref();
     let result = result(memory, &walk, &services);
@@ -18,8 +18,8 @@ pub(super) fn report(settings: &Settings, memory: &Memory, walk: Walk) -> Report
         id: String::new(),
         started_at: String::new(),
         ended_at: String::new(),
-        applied_resources: walk.done.values().flat_map(|done| done.applied.clone()).collect(),
-        deleted_resources: walk.done.values().flat_map(|done| done.deleted.clone()).collect(),
+        applied_resources: walk.done.values_mut().flat_map(|done| std::mem::take(&mut done.applied)).collect(),
+        deleted_resources: walk.done.values_mut().flat_map(|done| std::mem::take(&mut done.deleted)).collect(),
         environment: settings.environment.clone(),
         revision: source.map(|source| source.revision.clone()),
         commit: source.map(|source| source.commit.clone()),

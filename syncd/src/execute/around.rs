@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
 use manifest::ObjectRef;
 use serde_json::Value;
 use smol_str::SmolStr;
@@ -43,10 +44,10 @@ impl Kin {
 #[derive(Debug, Default)]
 pub(super) struct Around {
     namespaces: BTreeSet<SmolStr>,
-    /// Objects by kind and by what they belong to.
-    children: BTreeMap<(Kin, String), BTreeMap<ObjectRef, Value>>,
+    /// Objects, as JSON, by kind and by what they belong to.
+    children: BTreeMap<(Kin, SmolStr), LiteMap<ObjectRef, Box<str>>>,
     /// What an object belongs to.
-    parents: BTreeMap<(Kin, ObjectRef), String>,
+    parents: BTreeMap<(Kin, ObjectRef), SmolStr>,
     /// What was told since telling began anew.
     told: BTreeMap<Kin, BTreeSet<ObjectRef>>,
 }
@@ -78,12 +79,15 @@ impl Around {
                     told.insert(id.clone());
                 }
                 self.forget(kin, &id);
-                let parent = kin.parent(&value).to_owned();
+                let parent = SmolStr::new(kin.parent(&value));
                 if parent.is_empty() {
                     return false;
                 }
                 self.parents.insert((kin, id.clone()), parent.clone());
-                self.children.entry((kin, parent)).or_default().insert(id, slim(kin, value));
+                self.children
+                    .entry((kin, parent))
+                    .or_default()
+                    .insert(id, slim(kin, value).to_string().into_boxed_str());
                 true
             }
             Ok(WatchEvent::Absent(id)) => self.forget(kin, &id),
@@ -111,32 +115,51 @@ impl Around {
         true
     }
 
-    fn of(&self, kin: Kin, parent: &str) -> impl Iterator<Item = &Value> {
-        self.children.get(&(kin, parent.to_owned())).into_iter().flat_map(BTreeMap::values)
+    fn of(&self, kin: Kin, parent: &str) -> Vec<Value> {
+        let read = |text: &str| serde_json::from_str(text).expect("it was written as JSON");
+        let children = self.children.get(&(kin, parent.into()));
+        children.into_iter().flat_map(LiteMap::values).map(|text| read(text)).collect()
     }
 
     /// Returns what is known around a workload.
-    pub(super) fn evidence<'a>(&'a self, kind: &GroupKind, workload: &'a Value) -> Evidence<'a> {
-        let uid = |object: &'a Value| object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+    pub(super) fn surroundings(&self, kind: &GroupKind, workload: &Value) -> Surroundings {
         let own = uid(workload);
-        let mut evidence = Evidence::default();
+        let (mut sets, mut pods) = (Vec::new(), Vec::new());
         match kind.kind.as_str() {
             "Deployment" => {
-                evidence.sets = self.of(Kin::ReplicaSet, own).collect();
-                evidence.pods = evidence.sets.iter().flat_map(|set| self.of(Kin::Pod, uid(set))).collect();
+                sets = self.of(Kin::ReplicaSet, own);
+                pods = sets.iter().flat_map(|set| self.of(Kin::Pod, uid(set))).collect();
             }
-            "Pod" => evidence.pods.push(workload),
-            _ => evidence.pods = self.of(Kin::Pod, own).collect(),
+            "Pod" => pods.push(workload.clone()),
+            _ => pods = self.of(Kin::Pod, own),
         }
-        let all = evidence.pods.iter().chain(&evidence.sets).copied().chain([workload]);
-        for object in all {
-            let events: Vec<&Value> = self.of(Kin::Event, uid(object)).collect();
-            if !events.is_empty() {
-                evidence.events.insert(uid(object), events);
-            }
-        }
-        evidence
+        let all: BTreeSet<&str> = pods.iter().chain(&sets).chain([workload]).map(uid).collect();
+        let events = all.into_iter().map(|uid| (uid.to_owned(), self.of(Kin::Event, uid)));
+        let events = events.filter(|(_, events)| !events.is_empty()).collect();
+        Surroundings { sets, pods, events }
     }
+}
+
+/// What was known around a workload.
+pub(super) struct Surroundings {
+    sets: Vec<Value>,
+    pods: Vec<Value>,
+    /// By the uid of what they are about.
+    events: BTreeMap<String, Vec<Value>>,
+}
+
+impl Surroundings {
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            pods: self.pods.iter().collect(),
+            sets: self.sets.iter().collect(),
+            events: self.events.iter().map(|(uid, events)| (uid.as_str(), events.iter().collect())).collect(),
+        }
+    }
+}
+
+fn uid(object: &Value) -> &str {
+    object.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Keeps of an object what is read of it.
@@ -193,15 +216,15 @@ mod tests {
         let kind = GroupKind::new("apps", "StatefulSet");
         let workload = json!({"metadata": {"uid": "set"}});
         let names = |around: &Around| {
-            let evidence = around.evidence(&kind, &workload);
-            evidence
+            let surroundings = around.surroundings(&kind, &workload);
+            surroundings
                 .pods
                 .iter()
                 .map(|pod| pod["metadata"]["name"].as_str().unwrap_or_default().to_owned())
                 .collect::<Vec<_>>()
         };
         assert_eq!(names(&around), ["a", "b"]);
-        assert_eq!(around.evidence(&kind, &workload).pods[0]["spec"], json!({"containers": [{"name": "app"}]}));
+        assert_eq!(around.surroundings(&kind, &workload).pods[0]["spec"], json!({"containers": [{"name": "app"}]}));
         around.apply(Kin::Pod, Ok(WatchEvent::Restarted));
         around.apply(Kin::Pod, Ok(pod("b", "set")));
         around.apply(Kin::Pod, Ok(WatchEvent::Synchronized));

@@ -269,7 +269,7 @@ impl<C: Cluster> Run<'_, C> {
             let (gone, keeps) = self.watches.look(id, |sight| match sight {
                 Sight::Absent => (true, String::new()),
                 Sight::Present(told) if told.uid != uid => (true, String::new()),
-                Sight::Present(told) => (false, keeps(&told.value())),
+                Sight::Present(told) => (false, keeps(&told.value().unwrap_or_default())),
                 Sight::Blind(error) => (false, format!("it cannot be watched: {error}")),
                 Sight::Nothing => (false, "it was not seen".to_owned()),
             });

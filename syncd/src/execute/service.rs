@@ -48,7 +48,7 @@ pub(super) struct Walk<'a, C> {
     pub(super) plan: &'a ServicePlan,
     pub(super) holders: &'a Holders,
     /// The record as it is stored.
-    pub(super) stored: Option<Stored>,
+    pub(super) stored: Option<Box<Stored>>,
     /// What is held, as far as is known now.
     pub(super) held: LiteMap<ObjectRef, Held>,
     pub(super) expected: LiteMap<ObjectRef, Expected>,
@@ -171,6 +171,7 @@ impl<C: Cluster> Walk<'_, C> {
             Box::pin(self.apply(stage, &turn)).await?;
         }
         turn.give_back();
+        self.run.desired.release(self.name);
         self.run.context.tell(&Event::ServiceApplied { service: name.clone() });
         let ready = Box::pin(self.wait_ready(&self.plan.wait)).await;
         if let (Ok(()), Some(id)) = (&ready, self.plan.suspended.first()) {
@@ -294,9 +295,9 @@ impl<C: Cluster> Walk<'_, C> {
         let mut record = self.stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
         record.held.clone_from(&self.held);
         record.intent = Some(self.run.intent(self.plan));
-        match self.run.write_record(self.name, self.stored.as_ref(), record).await {
+        match self.run.write_record(self.name, self.stored.as_deref(), record).await {
             Ok(stored) => {
-                self.stored = Some(stored);
+                self.stored = Some(Box::new(stored));
                 Ok(())
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use super::service::{Stop, Walk};
 use super::{After, Done, Pause};
 use crate::cluster::Cluster;
 use crate::plan::{PlannedApply, Withheld, WithheldObject};
-use crate::report::{Event, Outcome, Resource, ServiceReport, ServiceState};
+use crate::report::{Event, Outcome, ServiceReport, ServiceState};
 use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
 impl<C: Cluster> Walk<'_, C> {
@@ -28,7 +28,7 @@ impl<C: Cluster> Walk<'_, C> {
         if self.stored.as_ref().is_some_and(|stored| stored.record == record) {
             return self.done(&result, After::Untouched);
         }
-        match self.run.write_record(self.name, self.stored.as_ref(), record).await {
+        match self.run.write_record(self.name, self.stored.as_deref(), record).await {
             Ok(stored) => self.done(&result, After::Stored(Box::new(stored))),
             Err(error) => {
                 let result = result.and(Err(Stop::Failed(error.to_string(), Pause::Short)));
@@ -170,7 +170,7 @@ impl<C: Cluster> Walk<'_, C> {
         };
         // A record that was widened is stored even when nothing was written at the end.
         let stored = match (stored, self.stored) {
-            (After::Untouched, Some(stored)) if self.plan.problem.is_none() => After::Stored(Box::new(stored)),
+            (After::Untouched, Some(stored)) if self.plan.problem.is_none() => After::Stored(stored),
             (stored, _) => stored,
         };
         if rolls_back {
@@ -198,7 +198,7 @@ impl<C: Cluster> Walk<'_, C> {
             self.run.context.tell(&event);
         }
         let is_open = |apply: &PlannedApply| {
-            apply.reason.was_seen() && !self.applied.contains(&Resource::new(self.name, &apply.id, &apply.api_version))
+            apply.reason.was_seen() && !self.applied.iter().any(|applied| applied.object == apply.id)
         };
         // What it was not come to is forgotten with the sight, unless it is looked for again.
         let look_again = self.look_again || self.plan.applies().any(is_open);

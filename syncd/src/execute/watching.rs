@@ -99,19 +99,22 @@ pub(super) struct Told {
     pub(super) uid: SmolStr,
     pub(super) generation: i64,
     pub(super) verdict: Readiness,
-    text: Box<str>,
+    /// Nothing where nobody will ask why: it is as it should be, and nothing keeps it from going.
+    text: Option<Box<str>>,
 }
 
 impl Told {
     fn new(kind: &GroupKind, value: &Value, rules: &Rules) -> Self {
         let live = observed(value);
         let verdict = readiness(kind, Some(value), rules);
-        Told { uid: live.uid, generation: live.generation, verdict, text: value.to_string().into_boxed_str() }
+        let is_plain = verdict == Readiness::Current && value.pointer("/metadata/finalizers").is_none();
+        let text = (!is_plain).then(|| value.to_string().into_boxed_str());
+        Told { uid: live.uid, generation: live.generation, verdict, text }
     }
 
     /// Returns what is kept of it. It is read anew each time.
-    pub(super) fn value(&self) -> Value {
-        serde_json::from_str(&self.text).expect("it was written as JSON")
+    pub(super) fn value(&self) -> Option<Value> {
+        Some(serde_json::from_str(self.text.as_ref()?).expect("it was written as JSON"))
     }
 }
 
@@ -220,10 +223,10 @@ impl<'a> Watches<'a> {
         see(self.seen().sight(id))
     }
 
-    /// Returns one object of a kind that was asked for, if it is seen.
+    /// Returns one object of a kind that was asked for, if it is seen and there is something to ask.
     pub(super) fn value(&self, id: &ObjectRef) -> Option<Value> {
         self.look(id, |sight| match sight {
-            Sight::Present(told) => Some(told.value()),
+            Sight::Present(told) => told.value(),
             _ => None,
         })
     }
@@ -231,8 +234,8 @@ impl<'a> Watches<'a> {
     /// Looks at one workload of a kind that was asked for, and at what is around it.
     pub(super) fn look_around<T>(&self, id: &ObjectRef, see: impl FnOnce(&Value, &Evidence<'_>) -> T) -> Option<T> {
         let workload = self.value(id)?;
-        let seen = self.seen();
-        Some(see(&workload, &seen.around.evidence(&GroupKind::of(id), &workload)))
+        let surroundings = self.seen().around.surroundings(&GroupKind::of(id), &workload);
+        Some(see(&workload, &surroundings.evidence()))
     }
 
     /// Runs all watches that are asked for, for ever.
