@@ -16,6 +16,8 @@ use crate::table::{head, median, row};
 pub struct Change {
     /// From the call of the webhook to the log line that says the revision: ls-refs, fetch, index.
     pub revision: f64,
+    /// Of it, the question for the tip.
+    pub tip: f64,
     /// From there to the plan.
     pub plan: f64,
     /// From the plan to the answer to the first apply.
@@ -38,6 +40,8 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
     syncd.forget();
     let webhook = syncd.webhook();
     let from = plane.count_from().await;
+    let asked = "syncd_source_request_duration_seconds_sum{request=\"tip\"";
+    let asked_before = syncd.metric(asked).await;
     let (before, began) = (syncd.usage(), now());
     nudge(&webhook).await;
     let revision = syncd.until("a new revision came", |_| true).await.at;
@@ -51,6 +55,7 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
     let report = syncd.report().await;
     Change {
         revision: revision - began,
+        tip: syncd.metric(asked).await - asked_before,
         plan: planned - revision,
         first: first - planned,
         cycle: report["seconds"].as_f64().unwrap_or_default(),
@@ -69,6 +74,7 @@ pub async fn one(size: Size) {
     plane.prepare(&fleet).await;
     let syncd = Syncd::run(&repository, &plane.kubeconfig, "1h", &[]).await;
     plane.rest().await;
+    plane.quiet().await;
     let bare = Bare::new(&plane).await;
     let (mut changes, mut bares) = (Vec::new(), Vec::new());
     for round in 0..size.rounds {
@@ -79,6 +85,7 @@ pub async fn one(size: Size) {
     let of = |get: fn(&Change) -> f64| 1000.0 * median(changes.iter().map(get));
     head("one service changed, medians in ms", &["what", "ms"]);
     row(&["webhook to the new revision (ls-refs, fetch, index)", &format!("{:.1}", of(|c| c.revision))]);
+    row(&["of it the question for the tip", &format!("{:.1}", of(|c| c.tip))]);
     row(&["from there to the plan", &format!("{:.1}", of(|c| c.plan))]);
     row(&["from the plan to the answer to the first apply", &format!("{:.1}", of(|c| c.first))]);
     row(&["whole cycle", &format!("{:.1}", of(|c| c.cycle))]);
@@ -165,7 +172,7 @@ pub async fn poll(size: Size) {
     let repository = fleet.commit();
     plane.prepare(&fleet).await;
     let syncd = Syncd::run(&repository, &plane.kubeconfig, "1s", &[]).await;
-    sleep(Duration::from_secs(5)).await;
+    println!("\nwatches have listed everything after {:.0} s", plane.quiet().await);
     let mut seen = Vec::new();
     for _ in 0..size.rounds {
         seen.push(look(&plane, &syncd, Duration::from_secs(10)).await);

@@ -16,6 +16,8 @@ use crate::process::Usage;
 
 /// Longest time that is given a cluster to rest: the controller of autoscalers never does.
 const REST: Duration = Duration::from_secs(15);
+/// Longest time in which nobody is to ask any more.
+const QUIET: Duration = Duration::from_secs(300);
 
 /// Requests by kind, such as `apply deployments`.
 pub type Counts = BTreeMap<String, u64>;
@@ -213,6 +215,19 @@ impl Plane {
             }
             before = now;
         }
+    }
+
+    /// Waits until nobody asks anything any more: after a start, watches list what there is. Returns the seconds.
+    pub async fn quiet(&self) -> f64 {
+        let begun = Instant::now();
+        while begun.elapsed() < QUIET {
+            let from = self.count_from().await;
+            sleep(Duration::from_secs(2)).await;
+            if self.counted(&from).await.is_empty() {
+                break;
+            }
+        }
+        begun.elapsed().as_secs_f64()
     }
 
     /// Returns the processor time of all servers so far, in seconds.

@@ -268,7 +268,8 @@ impl Syncd {
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = reqwest::get(format!("http://{}/metrics", self.address())).await.unwrap();
         let text = answer.text().await.unwrap_or_default();
-        let samples = text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']));
+        let samples =
+            text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ', ',']));
         samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 }

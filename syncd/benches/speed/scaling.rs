@@ -4,8 +4,6 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
 use crate::change::{follow, look};
 use crate::fleet::Fleet;
 use crate::plane::Plane;
@@ -71,12 +69,13 @@ async fn point(services: usize) -> Point {
     let began = Instant::now();
     let syncd = Syncd::run(&repository, &plane.kubeconfig, "1s", &[]).await;
     let (wall, first) = (began.elapsed().as_secs_f64(), syncd.usage());
-    sleep(Duration::from_secs(10)).await;
+    plane.quiet().await;
     let poll = look(&plane, &syncd, Duration::from_secs(10)).await;
     let idle = syncd.usage().resident;
     drop(syncd);
     let restart = once(&repository, &plane.kubeconfig, &[]).await.usage.cpu;
     let syncd = Syncd::run(&repository, &plane.kubeconfig, "1h", &[]).await;
+    plane.quiet().await;
     let mut changes = Vec::new();
     for number in 0..3 {
         fleet.change(&repository, [number]);

@@ -25,9 +25,6 @@ use super::discovery::Served;
 use super::error::{self, Subject};
 use crate::cluster::{ClusterError, ErrorClass, GroupKind, WatchEvent};
 
-/// Objects a page of what is there at first: read whole, with all that says who set which field.
-const PAGE_OBJECTS: u32 = 50;
-
 /// Which objects of a kind are watched.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Which<'a> {
@@ -49,10 +46,17 @@ pub(super) trait Told:
     + Send
     + 'static
 {
+    /// Objects a page of what is there at first. A page is held as a whole.
+    const PAGE_OBJECTS: u32;
 }
 
-impl Told for DynamicObject {}
-impl Told for PartialObjectMeta<DynamicObject> {}
+impl Told for DynamicObject {
+    const PAGE_OBJECTS: u32 = 50;
+}
+
+impl Told for PartialObjectMeta<DynamicObject> {
+    const PAGE_OBJECTS: u32 = 250;
+}
 
 /// Watches objects of a kind, for ever.
 pub(super) fn watch<K: Told>(
@@ -71,7 +75,7 @@ pub(super) fn watch<K: Told>(
         Some(namespace) => Api::namespaced_with(caller.client().clone(), namespace, &resource),
         None => Api::all_with(caller.client().clone(), &resource),
     };
-    let mut config = watcher::Config::default().page_size(PAGE_OBJECTS);
+    let mut config = watcher::Config::default().page_size(K::PAGE_OBJECTS);
     if !which.labels.is_empty() {
         config = config.labels(which.labels);
     }
