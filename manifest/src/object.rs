@@ -136,7 +136,7 @@ impl Manifest {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let group = group_of(&api_version).to_owned();
+        let group = group_of(&api_version);
         Ok(Manifest {
             id: ObjectRef { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() },
             api_version: api_version.into(),

@@ -10,8 +10,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::BoxStream;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use manifest::ObjectRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

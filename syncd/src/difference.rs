@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use futures::StreamExt;
 use manifest::ObjectRef;
 use manifest::difference::text::{GREEN, Paint, RED, YELLOW, write_field};
 use manifest::difference::{FieldChange, between};
@@ -15,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::adoption;
-use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, ErrorClass, Inspect};
+use crate::cluster::{ANNOTATION_HASH, Cluster, ClusterError, ErrorClass, Inspect, side_by_side};
 use crate::config::Settings;
 use crate::desired::Desired;
 use crate::execute::{apply_of, is_replaced, left_to_others};
@@ -182,13 +181,11 @@ pub async fn differences<C: Cluster + Inspect>(
     };
     let services = || plan.services.iter().filter(|(name, _)| only.is_empty() || only.contains(*name));
     let made: BTreeSet<&ObjectRef> = plan.applies().map(|(_, apply)| &apply.id).collect();
-    let mut asked = Vec::new();
-    for (name, planned) in services().flat_map(|(name, service)| service.applies().map(move |apply| (name, apply))) {
-        let made = &made;
-        asked.push(async move { (planned.id.clone(), one(cluster, plan, desired, name, planned, made).await) });
-    }
-    let answers = futures::stream::iter(asked).buffer_unordered(settings.concurrency.max(1));
-    let mut answers: BTreeMap<ObjectRef, Told> = answers.collect().await;
+    let asked = services().flat_map(|(name, service)| service.applies().map(move |apply| (name, apply)));
+    let answers = side_by_side(settings.concurrency, asked, async |(name, planned)| {
+        (planned.id.clone(), one(cluster, plan, desired, name, planned, &made).await)
+    });
+    let mut answers: BTreeMap<ObjectRef, Told> = answers.await.into_iter().collect();
     let mut secrets = Redactor::default();
     answers.values_mut().for_each(|told| secrets.extend(std::mem::take(&mut told.secrets)));
     for (name, service) in services() {

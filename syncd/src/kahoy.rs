@@ -194,13 +194,7 @@ fn object(text: &str) -> Option<ObjectRef> {
     }
     let group = if group == "core" { "" } else { group };
     let namespace = if scope(group, kind) == Some(Scope::Cluster) { "" } else { namespace };
-    let text = str::to_owned;
-    Some(ObjectRef {
-        group: text(group).into(),
-        kind: text(kind).into(),
-        namespace: text(namespace).into(),
-        name: text(name).into(),
-    })
+    Some(ObjectRef { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() })
 }
 
 /// Deletes what a plan named, by uid, in reverse order of kinds. Returns what could not be deleted.

@@ -176,9 +176,9 @@ fn has_claims(value: &Value) -> bool {
 pub fn defined_kind(value: &Value) -> Option<GroupKind> {
     let is_definition = value.get("kind")? == "CustomResourceDefinition";
     let spec = value.get("spec")?;
-    let kind = spec.get("names")?.get("kind")?.as_str()?.to_owned();
-    let group = spec.get("group")?.as_str()?.to_owned();
-    is_definition.then_some(GroupKind::new(&group, &kind))
+    let kind = spec.get("names")?.get("kind")?.as_str()?;
+    let group = spec.get("group")?.as_str()?;
+    is_definition.then_some(GroupKind::new(group, kind))
 }
 
 /// Returns what a whole object tells of itself. What it does not tell is empty.

@@ -191,9 +191,8 @@ impl<C: Cluster> Run<'_, C> {
         match self.find_loss(id).await {
             Some(message) => Deleted::GivenUp(Stop::Failed(message, Pause::Short)),
             None => {
-                let is_ours = |seen: &Seen| {
-                    seen.observed.environment.as_ref().is_some_and(|environment| *environment == self.plan.environment)
-                };
+                let ours = self.plan.environment.as_str();
+                let is_ours = |seen: &Seen| seen.observed.environment.as_deref() == Some(ours);
                 let may_go = |seen: &Seen| is_ours(seen) && !seen.prune_disabled;
                 let version = Some(planned.resource_version.clone());
                 self.delete_seen(service, id, uid, version, may_go, deadline).await

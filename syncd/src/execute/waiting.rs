@@ -243,29 +243,28 @@ impl Since {
 
     /// Returns the verdict, with regard to how long nothing has changed.
     fn settled(&mut self, look: Look, now: Instant, outlook: &mut Outlook) -> Readiness {
-        if !matches!((&look.verdict, look.silence), (Readiness::Unknown(_), _) | (Readiness::InProgress(_), Some(_))) {
-            self.traces.remove(&look.object);
-            return look.verdict;
-        }
+        let lasts = match (&look.verdict, look.silence) {
+            (Readiness::Unknown(_), _) => SETTLES,
+            (Readiness::InProgress(_), Some(silence)) => silence,
+            _ => {
+                self.traces.remove(&look.object);
+                return look.verdict;
+            }
+        };
         let trace = self.traces.entry(look.object).or_insert_with(|| (look.trace.clone(), now));
         if trace.0 != look.trace {
             *trace = (look.trace, now);
         }
-        let since = trace.1;
-        match (look.verdict, look.silence) {
-            (Readiness::Unknown(_), _) if now >= since + SETTLES => Readiness::Current,
-            (Readiness::Unknown(why), _) => {
-                outlook.look_at(since + SETTLES);
-                Readiness::Unknown(why)
+        let due = trace.1 + lasts;
+        match look.verdict {
+            verdict if now < due => {
+                outlook.look_at(due);
+                verdict
             }
-            (Readiness::InProgress(why), Some(silence)) if now >= since + silence => {
-                Readiness::Failed(format!("nothing happened for {} s: {why}", silence.as_secs()))
+            Readiness::InProgress(why) => {
+                Readiness::Failed(format!("nothing happened for {} s: {why}", lasts.as_secs()))
             }
-            (Readiness::InProgress(why), Some(silence)) => {
-                outlook.look_at(since + silence);
-                Readiness::InProgress(why)
-            }
-            (verdict, _) => verdict,
+            _ => Readiness::Current,
         }
     }
 }

@@ -278,19 +278,18 @@ impl<'a> Watches<'a> {
             Ok(WatchEvent::Present(id, _) | WatchEvent::Absent(id)) => Some(id.clone()),
             Ok(WatchEvent::Restarted | WatchEvent::Synchronized) | Err(_) => None,
         };
-        match (ask, id) {
-            (Ask::Owned(kind), id) => {
+        match ask {
+            Ask::Owned(kind) => {
                 if let Some(view) = self.seen().views.get_mut(kind) {
                     view.apply(event, |value| Told::new(kind, value, self.rules));
                 }
                 let of_kind = |topic: &Topic| matches!(topic, Topic::Object(id) if GroupKind::of(id) == *kind);
-                match id {
-                    Some(id) => self.wake(Topic::Object(id.clone()), |topic| *topic == Topic::Object(id.clone())),
-                    None => self.wake(Topic::Object(first_of(kind)), of_kind),
-                }
+                let is_whole = id.is_none();
+                let first = Topic::Object(id.unwrap_or_else(|| first_of(kind)));
+                self.wake(first.clone(), |topic| if is_whole { of_kind(topic) } else { *topic == first });
             }
             // What is around is a help, not a condition: without the permission, failures come later and say less.
-            (Ask::Around(kin, _), id) => {
+            Ask::Around(kin, _) => {
                 if self.seen().around.apply(*kin, event) {
                     let namespace = id.map(|id| id.namespace);
                     let first = Topic::Around(namespace.clone().unwrap_or_default());

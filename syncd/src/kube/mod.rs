@@ -480,13 +480,12 @@ fn told(served: &Served, mut item: Value, of: (&Reply, &Subject<'_>)) -> Result<
     });
     let Some(mut metadata) = metadata else { return Err(error::from_unreadable(of.0.code, of.1)) };
     metadata.remove("managedFields");
-    let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (group, kind) = (served.group.clone(), served.kind.clone());
+    let text = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default().into();
     let id = ObjectRef {
-        group: group.into(),
-        kind: kind.into(),
-        namespace: text("namespace").into(),
-        name: text("name").into(),
+        group: served.group.as_str().into(),
+        kind: served.kind.as_str().into(),
+        namespace: text("namespace"),
+        name: text("name"),
     };
     Ok((id, json!({"metadata": metadata})))
 }

@@ -5,9 +5,8 @@
 
 use std::fmt::Write;
 
-use super::table::{ENVIRONMENT, Families, OfServices, PREFIX};
-use super::{APPLYING, Known, OBJECT_BYTES_MAX, WAITING, number};
-use crate::report::ServiceState;
+use super::table::{ENVIRONMENT, Families, OfServices, PREFIX, states};
+use super::{Known, OBJECT_BYTES_MAX, number};
 
 /// Returns the families with their names; none that would be empty. Times are seconds since 1970.
 pub(super) fn families(all: &Families, known: &Known, environment: &str, now: f64) -> Vec<(String, String)> {
@@ -28,14 +27,6 @@ pub(super) fn families(all: &Families, known: &Known, environment: &str, now: f6
     families
 }
 
-/// Returns the states that a service is shown in: one that is gone has no series.
-fn states() -> Vec<&'static str> {
-    let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
-    let mut states: Vec<&str> = states.map(|state| state.as_str()).chain([APPLYING, WAITING]).collect();
-    states.sort_unstable();
-    states
-}
-
 struct Lines<'a> {
     environment: &'a str,
     known: &'a Known,
@@ -51,7 +42,8 @@ impl Lines<'_> {
     }
 
     fn states(&self, family: &OfServices) -> (String, String) {
-        let states = states();
+        let mut states = states();
+        states.sort_unstable();
         self.family(family, |out, (head, tail), name| {
             let now = self.known.services.get(name).and_then(|service| service.state);
             for state in now.iter().flat_map(|_| &states) {

@@ -182,11 +182,15 @@ families! {
         "Messages to others; retried: an attempt that failed and is made again.";
 }
 
+/// Returns the states that a service is shown in: one that is gone has no series.
+pub(super) fn states() -> Vec<&'static str> {
+    let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
+    [APPLYING, WAITING].into_iter().chain(states.map(|state| state.as_str())).collect()
+}
+
 /// Every label, with the values it can have.
 pub fn labels() -> Vec<(&'static str, String)> {
     let words = |words: &[&str]| words.join(", ");
-    let states = ServiceState::ALL.iter().filter(|state| **state != ServiceState::Removed);
-    let states: Vec<&str> = [APPLYING, WAITING].into_iter().chain(states.map(|state| state.as_str())).collect();
     let stages: Vec<&str> = Stage::ALL.iter().map(|stage| stage.as_str()).collect();
     let result = format!(
         "of polls and requests to the repository: {}; of cycles: unchanged, synced, superseded, held, failed; of applies: \
@@ -207,7 +211,7 @@ pub fn labels() -> Vec<(&'static str, String)> {
         ("stage", words(&stages)),
         ("phase", "source, read, plan, execute".to_owned()),
         ("scope", words(&SuspendedScope::KINDS)),
-        ("state", words(&states)),
+        ("state", words(&states())),
         ("action", "corrected, backed-off, reported".to_owned()),
         ("verb", "apply, get, list, watch, create, update, patch, delete, discover, other".to_owned()),
         ("code", "HTTP status; 0: no answer".to_owned()),

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use manifest::Index;
-use smol_str::SmolStr;
 
 use crate::live::{Live, Presence};
 use crate::report::Suspended;
@@ -79,11 +78,11 @@ fn differs(service: &str, record: &Record, live: &Live, environment: &str) -> bo
         Presence::Unknown => false,
         Presence::Absent | Presence::Unowned => true,
         Presence::Present(observed) => {
-            let hash = held.hash.map(|hash| SmolStr::from(hash.to_string()));
+            let hash = held.hash.map(|hash| hash.to_string());
             observed.terminating
                 || held.uid.as_ref() != Some(&observed.uid)
                 || hash.is_none()
-                || observed.hash != hash
+                || observed.hash.as_deref() != hash.as_deref()
                 || observed.environment.as_deref() != Some(environment)
                 || observed.service.as_deref() != Some(service)
                 || live.drifted.contains(id)

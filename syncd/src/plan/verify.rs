@@ -342,10 +342,7 @@ impl<'a> Check<'a> {
     fn is_seen_as_ours(&self, id: &ObjectRef, uid: &str, uid_recorded: bool) -> bool {
         let Some(Some(seen)) = self.live.seen.get(id) else { return false };
         let observed = &seen.observed;
-        let owner = observed
-            .environment
-            .as_ref()
-            .is_some_and(|environment| *environment == self.desired.source.index.environment);
+        let owner = observed.environment.as_deref() == Some(self.desired.source.index.environment.as_str());
         owner && observed.uid == uid && (uid_recorded || observed.hash.is_some()) && !seen.prune_disabled
     }
 
@@ -473,11 +470,7 @@ impl<'a> Check<'a> {
             let gone = match self.live.seen.get(id) {
                 Some(None) => true,
                 Some(Some(seen)) => {
-                    let ours = seen
-                        .observed
-                        .environment
-                        .as_ref()
-                        .is_some_and(|environment| *environment == self.plan.environment);
+                    let ours = seen.observed.environment.as_deref() == Some(self.plan.environment.as_str());
                     recorded.is_some_and(|uid| *uid != seen.observed.uid) && !ours
                 }
                 None => false,
