@@ -73,6 +73,7 @@ pub async fn run<R: Repo, C: Cluster>(
     let mut report = outcome::report(settings, memory, walk);
     memory.note_services(&report.services, acted);
     memory.at_rest = at_rest;
+    memory.note_end();
     report.id.clone_from(&request.id);
     report.started_at = started_at;
     report.ended_at = context.now();

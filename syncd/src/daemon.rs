@@ -367,6 +367,11 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         self.heard.forget();
     }
 
+    /// Tells whether another process may go by the state as it is: nothing that this one sent can still write it.
+    pub fn leaves_the_state_at_rest(&self) -> bool {
+        self.memory.leaves_the_state_at_rest()
+    }
+
     /// Runs one cycle.
     pub async fn reconcile(&mut self, request: &Request, superseded: watch::Receiver<bool>) -> Report {
         self.memory.note_drifted(self.drift.take());
@@ -391,7 +396,7 @@ impl<R: Repo, C: Cluster> Work for Reconciler<R, C> {
 
     fn failed(&mut self, request: &Request, message: String) -> Report {
         // What a broken cycle remembered is not to be trusted.
-        self.memory = Memory::default();
+        self.memory = Memory::of_given_up_cycle();
         self.drift.forget();
         let error = CycleError { stage: Stage::Plan, message };
         self.drift.listening().observe(&Event::Failed(error.clone()));

@@ -1,8 +1,8 @@
 //! A `syncd` among several: stands for leader, leads, and stops.
 //!
 //! Sends the requests for the Lease and runs the daemon's loop only while it is held; what they mean is decided in [`crate::election`]. Knows
-//! nothing of a cycle but that it can be dropped at any time. Invariants: the fence is open only while the loop runs; a Lease that is given
-//! back is given back after the last request of the loop has ended.
+//! nothing of a cycle but that it can be dropped at any time. Invariants: the fence is open only while the loop runs; a Lease is given back
+//! only after the loop has ended, and only when no request of it can land any more that writes the state.
 
 use std::time::Duration;
 
@@ -78,7 +78,10 @@ pub async fn lead<R: Repo, C: Cluster + Leases>(
         };
         around.fence.close();
         let Some(reason) = lost else {
-            office.give_back(&term).await;
+            // Otherwise whoever follows waits until the Lease is over, and then writes every record again, which ends what is under way.
+            if reconciler.leaves_the_state_at_rest() {
+                office.give_back(&term).await;
+            }
             return;
         };
         (around.tell)(&Leadership::Lost { reason });

@@ -63,6 +63,8 @@ pub struct Memory {
     may_come: BTreeMap<ObjectRef, Instant>,
     /// Parts that no record names, and until when a request may be under way that writes one which does.
     strays: BTreeMap<String, Instant>,
+    /// Until when a write of the state may land whose answer did not come.
+    unwritten: Option<Instant>,
 }
 
 /// How the state comes from one leader to the next.
@@ -92,6 +94,26 @@ impl Memory {
     /// Returns the memory of a leader that begins: empty, and the state is to be taken over.
     pub fn of_new_leader(takeover: Takeover) -> Self {
         Memory { takeover: Some(takeover), ..Memory::default() }
+    }
+
+    /// Returns the memory after a cycle that was given up: empty, and the state is to be taken over from it as from a leader that fell
+    /// silent. What it had sent may be under way.
+    pub fn of_given_up_cycle() -> Self {
+        Memory::of_new_leader(Takeover::Forced)
+    }
+
+    /// Tells whether another process may go by the state as it is: none of its records can be written any more by this one, nor by one
+    /// that led before.
+    pub fn leaves_the_state_at_rest(&self) -> bool {
+        let lands = self.unwritten.is_some_and(|until| Instant::now() < until);
+        !lands && self.takeover != Some(Takeover::Forced)
+    }
+
+    /// Notes that a cycle ended: if the state is not known then, a write of it may be under way.
+    pub(super) fn note_end(&mut self) {
+        if self.state.is_none() {
+            self.unwritten = Some(Instant::now() + LATE_REQUESTS);
+        }
     }
 
     /// Notes objects that others changed.

@@ -183,3 +183,22 @@ fn a_first_root_that_lands_late_is_not_what_is_in_force() {
     let steps = vec![Step::Commit(Vec::new()), Step::Wait(1), Step::Commit(one()), Step::Wait(14), Step::Back];
     insta::assert_snapshot!(told(&with("late root", weather, steps)));
 }
+
+/// Found by the swarm: who had to give its cycle up gave the Lease back as if nothing of it were under way, and its record landed while its
+/// successor acted.
+#[test]
+fn a_cycle_that_is_given_up_leaves_its_successor_to_wait() {
+    let late = Fault::Late(Duration::from_secs(57));
+    let weather = Weather::named("write syncd-staging-a", 1, late);
+    let steps = vec![Step::Commit(one()), Step::Wait(1), Step::Stop(0), Step::Wait(60)];
+    insta::assert_snapshot!(told(&History { processes: 2, ..with("given up", weather, steps) }));
+}
+
+/// The answer to a record does not come, and then the stop: there is no cycle to give up, and the record may still land.
+#[test]
+fn a_record_without_an_answer_leaves_the_successor_to_wait() {
+    let late = Fault::Late(Duration::from_secs(57));
+    let weather = Weather::named("write syncd-staging-a", 1, late);
+    let steps = vec![Step::Commit(one()), Step::Wait(40), Step::Stop(0), Step::Wait(60)];
+    insta::assert_snapshot!(told(&History { processes: 2, ..with("unanswered", weather, steps) }));
+}
