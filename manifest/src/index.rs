@@ -278,14 +278,17 @@ fn unique<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
         }
 
         fn visit_map<M: MapAccess<'de>>(self, mut access: M) -> Result<Self::Value, M::Error> {
-            let mut services = BTreeMap::new();
-            while let Some((name, entry)) = access.next_entry::<String, Entry>()? {
-                if services.contains_key(&name) {
-                    return Err(serde::de::Error::custom(format_args!("service `{name}` is listed twice")));
-                }
-                services.insert(name, entry);
+            // They are sorted in what we write, and a map that is made of all of them at once is not searched for each.
+            let mut services: Vec<(String, Entry)> = Vec::new();
+            while let Some(service) = access.next_entry()? {
+                services.push(service);
             }
-            Ok(services)
+            services.sort_by(|(one, _), (other, _)| one.cmp(other));
+            let twice = services.windows(2).find(|pair| pair[0].0 == pair[1].0);
+            if let Some([(name, _), _]) = twice {
+                return Err(serde::de::Error::custom(format_args!("service `{name}` is listed twice")));
+            }
+            Ok(services.into_iter().collect())
         }
     }
     deserializer.deserialize_map(Unique)

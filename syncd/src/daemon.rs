@@ -379,10 +379,11 @@ impl<R: Repo, C: Cluster> Reconciler<R, C> {
         let context = Context { clock: &*self.clock, observer: &observer, superseded, heard: &self.heard };
         let mut report =
             cycle::run(&*self.repo, &*self.cluster, &self.settings, &mut self.memory, request, &context).await;
+        let acted = self.memory.take_acted();
         match self.memory.is_at_rest() {
             // What is recorded was told when it changed.
             true => self.drift.cycle_rested(),
-            false => self.drift.cycle_ended(self.memory.state()),
+            false => self.drift.cycle_ended(self.memory.state(), &acted),
         }
         report.fights = self.drift.fights();
         report

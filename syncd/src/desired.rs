@@ -18,7 +18,7 @@ use smol_str::SmolStr;
 use crate::config::{History, Limits, Settings};
 use crate::ownership::may_yield;
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
-use crate::state::{State, is_state};
+use crate::state::{Reading, State, is_state};
 
 /// A revision whose index can be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Makes the source of a revision whose index is this one.
+    pub fn new(revision: Revision, commit: CommitInfo, index: Index) -> Self {
+        Source { revision, commit, root: index.root(), index: Arc::new(index), kept: BTreeMap::new() }
+    }
+
     /// Tells whether the same services are to have the same content, whatever else an index says of them.
     pub fn wants_same(&self, other: &Source) -> bool {
         self.root == other.root || self.contents().eq(other.contents())
@@ -288,8 +293,7 @@ pub async fn read_index<R: Repo>(
         path,
         source,
     })?;
-    let root = index.root();
-    Ok(Source { revision: revision.clone(), commit, index: Arc::new(index), root, kept: BTreeMap::new() })
+    Ok(Source::new(revision.clone(), commit, index))
 }
 
 /// Most files that are read at once.
@@ -472,8 +476,8 @@ fn refuse_shared(desired: &mut Desired, state: &State) {
     let read: BTreeSet<ObjectRef> =
         desired.services.keys().flat_map(|service| desired.claims(service, state)).flatten().cloned().collect();
     let mut wanted_by: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
-    for service in desired.source.index.services.keys() {
-        for id in desired.claims(service, state).into_iter().flatten().filter(|id| read.contains(*id)) {
+    for (service, claims) in desired.all_claims(state) {
+        for id in claims.into_iter().flatten().filter(|id| read.contains(*id)) {
             wanted_by.entry(id.clone()).or_default().push(service.clone());
         }
     }
@@ -494,8 +498,25 @@ fn refuse_shared(desired: &mut Desired, state: &State) {
 impl Desired {
     /// Returns the objects that a service of the index wants, or a superset of them; nothing if that is not known.
     pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<Vec<&'a ObjectRef>> {
-        let entry = self.source.index.services.get(service)?;
-        let recorded = || state.record(service).and_then(|record| record.claims(&entry.content));
+        self.claims_by(service, self.source.index.services.get(service)?, state.services.get(service))
+    }
+
+    /// Returns what [`Desired::claims`] says of every service of the index, in order.
+    pub fn all_claims<'a>(
+        &'a self,
+        state: &'a State,
+    ) -> impl Iterator<Item = (&'a String, Option<Vec<&'a ObjectRef>>)> {
+        let services = state.beside(&self.source.index);
+        services.filter_map(|(name, entry, reading)| Some((name, self.claims_by(name, entry?, reading))))
+    }
+
+    fn claims_by<'a>(
+        &'a self,
+        service: &str,
+        entry: &Entry,
+        reading: Option<&'a Reading>,
+    ) -> Option<Vec<&'a ObjectRef>> {
+        let recorded = || reading.and_then(Reading::record).and_then(|record| record.claims(&entry.content));
         match self.services.get(service) {
             Some(Content::Objects(objects)) => Some(objects.keys().collect()),
             Some(Content::Refused { claims: Some(claims), .. }) => Some(claims.iter().collect()),

@@ -59,9 +59,9 @@ impl Drift {
         self.wanted.send_replace(BTreeSet::new());
     }
 
-    /// Takes over what a cycle has left: what is recorded now is what is watched.
-    pub fn cycle_ended(&self, state: Option<&State>) {
-        let kinds = self.tracker().cycle_ended(state);
+    /// Takes over what a cycle has left that acted for some services: what is recorded now is what is watched.
+    pub fn cycle_ended(&self, state: Option<&State>, acted: &BTreeSet<String>) {
+        let kinds = self.tracker().cycle_ended(state, acted);
         kinds.into_iter().for_each(|kinds| self.watch(kinds));
     }
 
@@ -157,7 +157,7 @@ impl Observer for Listening<'_> {
 
     fn drift_policies(&self, policies: BTreeMap<String, DriftPolicy>) {
         let kinds = self.0.tracker().policies(policies);
-        self.0.watch(kinds);
+        kinds.into_iter().for_each(|kinds| self.0.watch(kinds));
     }
 
     fn suspended(&self, suspended: &Suspended) {

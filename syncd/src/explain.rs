@@ -168,8 +168,8 @@ pub fn planned<'a>(id: &ObjectRef, plan: &'a Plan) -> Option<(&'a String, &'a Pl
 /// Returns the service that wants an object.
 pub fn wanted_by<'a>(id: &ObjectRef, foresight: &'a Foresight) -> Option<&'a String> {
     let (desired, state) = (foresight.desired.as_ref()?, foresight.state.as_ref()?);
-    let wants = |service: &&String| desired.claims(service, state).is_some_and(|claims| claims.contains(&id));
-    desired.source.index.services.keys().find(wants)
+    let wants = |claims: Option<Vec<&ObjectRef>>| claims.is_some_and(|claims| claims.contains(&id));
+    desired.all_claims(state).find_map(|(service, claims)| wants(claims).then_some(service))
 }
 
 fn wanted(id: &ObjectRef, foresight: &Foresight, file: Option<&str>) -> Option<Wanted> {

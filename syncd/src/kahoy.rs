@@ -116,8 +116,8 @@ pub async fn look<C: Cluster>(
     let (recorded, unreadable) = recorded(cluster, storage).await?;
     let mut wanted: BTreeMap<&ObjectRef, &String> = BTreeMap::new();
     let mut findings = Findings { unreadable, ..Findings::default() };
-    for service in desired.source.index.services.keys() {
-        match desired.claims(service, state) {
+    for (service, claims) in desired.all_claims(state) {
+        match claims {
             Some(ids) => wanted.extend(ids.into_iter().map(|id| (id, service))),
             None => findings.unproven = findings.unproven.or(Some(service.clone())),
         }

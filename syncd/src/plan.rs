@@ -526,8 +526,8 @@ impl<'a> Scene<'a> {
         concerned.extend(desired.services.keys().filter_map(|name| desired.claims(name, state)).flatten());
         let mut wanted_by = BTreeMap::new();
         let mut unproven = None;
-        for service in desired.source.index.services.keys() {
-            match desired.claims(service, state) {
+        for (service, claims) in desired.all_claims(state) {
+            match claims {
                 Some(ids) => {
                     let ids = ids.into_iter().filter(|id| concerned.contains(id));
                     wanted_by.extend(ids.map(|id| (id, service.as_str())));
@@ -547,8 +547,7 @@ impl<'a> Scene<'a> {
     /// Returns every object that some service has recorded or wants.
     fn known(&self) -> BTreeSet<&'a ObjectRef> {
         let recorded = self.state.records().flat_map(|(_, record)| record.held.keys());
-        let services = self.desired.source.index.services.keys();
-        recorded.chain(services.filter_map(|name| self.desired.claims(name, self.state)).flatten()).collect()
+        recorded.chain(self.desired.all_claims(self.state).filter_map(|(_, claims)| claims).flatten()).collect()
     }
 
     /// Returns how many objects are recorded.

@@ -4,11 +4,13 @@
 //! what exists. Knows nothing of what should exist. Invariants: every write is a compare-and-set; a record that cannot be read whole
 //! is an error and never an empty one; a record that is split over several ConfigMaps changes at one point, the write of its main one.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use litemap::LiteMap;
-use manifest::{Hash, ObjectRef};
+use manifest::index::Entry as IndexEntry;
+use manifest::{Hash, Index, ObjectRef};
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -237,6 +239,16 @@ pub enum Reading {
     },
 }
 
+impl Reading {
+    /// Returns the record, if it can be read.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Reading::Stored(stored) => Some(&stored.record),
+            Reading::Unreadable { .. } => None,
+        }
+    }
+}
+
 /// Everything that was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
@@ -289,10 +301,7 @@ fn hint(error: &ClusterError) -> &'static str {
 impl State {
     /// Returns the readable record of a service.
     pub fn record(&self, service: &str) -> Option<&Record> {
-        match self.services.get(service) {
-            Some(Reading::Stored(stored)) => Some(&stored.record),
-            _ => None,
-        }
+        self.services.get(service)?.record()
     }
 
     /// Returns the highest epoch in which something was recorded; 0 where nothing ever was.
@@ -301,24 +310,49 @@ impl State {
         self.records().map(|(_, record)| record.epoch).fold(root, u64::max)
     }
 
-    /// Returns the recorded objects that are known to exist and are to stay, with their services.
+    /// Returns the recorded objects that are known to exist and are to stay, with their services: of two the last one.
     pub fn objects(&self) -> BTreeMap<ObjectRef, SmolStr> {
-        let stays = |held: &Held| held.leftover.is_none() && held.uid.is_some();
-        let mut objects = BTreeMap::new();
-        for (service, record) in self.records() {
-            let (service, held) = (SmolStr::from(service), record.held.iter().filter(|(_, held)| stays(held)));
-            objects.extend(held.map(|(id, _)| (id.clone(), service.clone())));
-        }
-        objects
+        staying(self.records())
     }
 
-    /// Returns all readable records by service.
-    pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
-        self.services.iter().filter_map(|(service, reading)| match reading {
-            Reading::Stored(stored) => Some((service, &stored.record)),
-            Reading::Unreadable { .. } => None,
+    /// As [`State::objects`], as if there were no services but these.
+    pub fn objects_of(&self, services: &BTreeSet<String>) -> BTreeMap<ObjectRef, SmolStr> {
+        staying(services.iter().filter_map(|service| Some((service, self.record(service)?))))
+    }
+
+    /// Returns every service that is in the index, or recorded, or both, in order. Both are gone through once, and nothing is looked up.
+    pub fn beside<'a>(
+        &'a self,
+        index: &'a Index,
+    ) -> impl Iterator<Item = (&'a String, Option<&'a IndexEntry>, Option<&'a Reading>)> {
+        let (mut entries, mut readings) = (index.services.iter().peekable(), self.services.iter().peekable());
+        std::iter::from_fn(move || {
+            let order = match (entries.peek(), readings.peek()) {
+                (Some((indexed, _)), Some((recorded, _))) => indexed.cmp(recorded),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return None,
+            };
+            let entry = if order.is_le() { entries.next() } else { None };
+            let reading = if order.is_ge() { readings.next() } else { None };
+            let name = entry.map(|(name, _)| name).or(reading.map(|(name, _)| name))?;
+            Some((name, entry.map(|(_, entry)| entry), reading.map(|(_, reading)| reading)))
         })
     }
+    /// Returns all readable records by service.
+    pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
+        self.services.iter().filter_map(|(service, reading)| Some((service, reading.record()?)))
+    }
+}
+
+fn staying<'a>(records: impl Iterator<Item = (&'a String, &'a Record)>) -> BTreeMap<ObjectRef, SmolStr> {
+    let stays = |held: &Held| held.leftover.is_none() && held.uid.is_some();
+    let mut objects = BTreeMap::new();
+    for (service, record) in records {
+        let (service, held) = (SmolStr::from(service), record.held.iter().filter(|(_, held)| stays(held)));
+        objects.extend(held.map(|(id, _)| (id.clone(), service.clone())));
+    }
+    objects
 }
 
 /// Returns the name of the root's ConfigMap.

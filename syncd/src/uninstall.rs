@@ -43,9 +43,8 @@ pub async fn look<C: Cluster>(
     approved: bool,
 ) -> Result<Removal, Vec<String>> {
     let index = Index { environment: settings.environment.clone(), services: BTreeMap::new() };
-    let root = index.root();
     let revision = state.root.as_ref().map_or_else(|| Revision("none".to_owned()), |stored| stored.root.commit.clone());
-    let source = Source { revision, commit: CommitInfo::default(), index: index.into(), root, kept: BTreeMap::new() };
+    let source = Source::new(revision, CommitInfo::default(), index);
     let desired = Desired { source, services: BTreeMap::new() };
     let mut live = Live::default();
     // Whatever its time: what was suspended is resumed first, by who knows why it was.

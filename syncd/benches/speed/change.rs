@@ -28,6 +28,8 @@ pub struct Change {
     pub source: f64,
     /// Processor time of `syncd` for all of it.
     pub cpu: f64,
+    /// Of it, until the plan stood.
+    pub cpu_plan: f64,
     /// And of the git that it started.
     pub git: f64,
     pub counts: Counts,
@@ -46,6 +48,7 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
     nudge(&webhook).await;
     let revision = syncd.until("a new revision came", |_| true).await.at;
     let planned = syncd.until("planned", |_| true).await.at;
+    let at_plan = syncd.usage();
     let first = syncd.until("an object was handled", |_| true).await.at;
     syncd.until("the service ended", |_| true).await;
     // The end of the cycle is not logged; it follows at once.
@@ -61,6 +64,7 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
         cycle: report["seconds"].as_f64().unwrap_or_default(),
         source: report["phases"]["source"].as_f64().unwrap_or_default(),
         cpu: after.cpu - before.cpu,
+        cpu_plan: at_plan.cpu - before.cpu,
         git: after.children - before.children,
         counts,
     }

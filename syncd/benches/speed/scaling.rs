@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::change::{follow, look};
+use crate::change::{Change, follow, look};
 use crate::fleet::Fleet;
 use crate::plane::Plane;
 use crate::process::{Syncd, once};
@@ -19,8 +19,8 @@ struct Point {
     memory: (f64, f64),
     /// Seconds of processor time of a restart that finds everything in sync.
     restart: f64,
-    /// Seconds of processor time of a cycle in which one service changes.
-    one: f64,
+    /// Seconds of processor time of a cycle in which one service changes, and of it from the fetch to the plan.
+    one: (f64, f64),
     /// Seconds of processor time of a poll without a change.
     poll: f64,
 }
@@ -36,6 +36,7 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
         "idle MiB",
         "restart in sync, CPU s",
         "one changes, CPU ms",
+        "of it fetch to plan",
         "unchanged poll, CPU ms",
     ];
     head("by the number of services", &columns);
@@ -50,7 +51,8 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
             format!("{:.0}", point.memory.0),
             format!("{:.0}", point.memory.1),
             format!("{:.2}", point.restart),
-            format!("{:.0}", 1000.0 * point.one),
+            format!("{:.0}", 1000.0 * point.one.0),
+            format!("{:.0}", 1000.0 * point.one.1),
             format!("{:.1}", 1000.0 * point.poll),
         ]);
         points.push(point);
@@ -77,14 +79,16 @@ async fn point(services: usize) -> Point {
     let syncd = Syncd::run(&repository, &plane.kubeconfig, "1h", &[]).await;
     plane.quiet().await;
     let mut changes = Vec::new();
-    for number in 0..3 {
+    for number in 0..5 {
         fleet.change(&repository, [number]);
-        changes.push(follow(&plane, &syncd).await.cpu);
+        changes.push(follow(&plane, &syncd).await);
     }
+    let one = |cpu: fn(&Change) -> f64| median(changes.iter().map(cpu));
+    let one = (one(|change| change.cpu), one(|change| change.cpu_plan));
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     let services = services as f64;
     let memory = (first.peak, idle);
-    Point { services, cold: (wall, first.cpu), memory, restart, one: median(changes), poll: poll.cpu }
+    Point { services, cold: (wall, first.cpu), memory, restart, one, poll: poll.cpu }
 }
 
 const WIDTH: f64 = 720.0;
@@ -99,10 +103,11 @@ type Line = (&'static str, &'static str, fn(&Point) -> f64);
 
 /// Draws it, both axes by powers of ten: what is linear rises by as much as it goes to the right.
 fn picture(points: &[Point]) -> String {
-    let lines: [Line; 6] = [
+    let lines: [Line; 7] = [
         ("#1f77b4", "first sync, CPU ms", |point| 1000.0 * point.cold.1),
         ("#9467bd", "restart in sync, CPU ms", |point| 1000.0 * point.restart),
-        ("#d62728", "one changes, CPU ms", |point| 1000.0 * point.one),
+        ("#d62728", "one changes, CPU ms", |point| 1000.0 * point.one.0),
+        ("#e377c2", "fetch to plan, CPU ms", |point| 1000.0 * point.one.1),
         ("#2ca02c", "unchanged poll, CPU ms", |point| 1000.0 * point.poll),
         ("#ff7f0e", "peak memory, MiB", |point| point.memory.0),
         ("#8c564b", "idle memory, MiB", |point| point.memory.1),

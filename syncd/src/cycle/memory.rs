@@ -63,6 +63,8 @@ pub struct Memory {
     may_come: BTreeMap<ObjectRef, Instant>,
     /// Parts that no record names, and until when a request may be under way that writes one which does.
     strays: BTreeMap<String, Instant>,
+    /// Services that were acted for since somebody asked: what is recorded of the others is what it was, or was told when it was read.
+    acted: BTreeSet<String>,
     /// Until when a write of the state may land whose answer did not come.
     unwritten: Option<Instant>,
 }
@@ -137,6 +139,11 @@ impl Memory {
         }
         self.suspended = suspended;
         self.at_rest = false;
+    }
+
+    /// Returns the services that were acted for since this was asked last.
+    pub fn take_acted(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.acted)
     }
 
     /// Tells whether the last cycle found nothing to do and learned nothing.
@@ -280,6 +287,7 @@ impl Memory {
         retry: &Retry,
     ) -> bool {
         let mut known = true;
+        self.acted.extend(done.keys().cloned());
         for (name, done) in done {
             self.woken.remove(name);
             match &done.stored {

@@ -1,6 +1,9 @@
 //! The report of a cycle, out of what happened and what is remembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use manifest::Index;
+use manifest::index::Entry;
 
 use super::{Memory, Walk};
 use crate::config::Settings;
@@ -61,21 +64,33 @@ pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, D
 
 /// Services of this plan as they ended; of the others those that are not synced as they were last, the rest as recorded.
 fn services(memory: &Memory, walk: &Walk) -> Services {
-    let indexed = memory.source.iter().flat_map(|source| source.index.services.keys());
     let state = memory.state.as_ref().or(walk.lost.as_ref());
-    let recorded = state.iter().flat_map(|state| state.services.keys());
-    let names: BTreeSet<&String> = indexed.chain(recorded).chain(walk.done.keys()).collect();
-    let one = |name: &String| {
+    let (no_index, no_state) = (Index { environment: String::new(), services: BTreeMap::new() }, State::default());
+    let index = memory.source.as_ref().map_or(&no_index, |source| &source.index);
+    let one = |service: &Service<'_>| {
+        let Service(name, ..) = *service;
         if let Some(done) = walk.done.get(name) {
             return ServiceReport { failures: memory.failures(name), ..done.report.clone() };
         }
         // Without the state nothing new is known of those that were not planned for.
         let last = || memory.last.get(name).filter(|_| state.is_none());
-        memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(name, memory, state))
+        memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(service))
     };
-    let stands = |name: &String| or_suspended(or_rolled_back(one(name), name, memory, state), name, memory);
-    names.into_iter().map(|name| (name.clone(), stands(name))).collect()
+    let stands = |service: Service<'_>| {
+        let report = or_rolled_back(one(&service), &service);
+        (service.0.clone(), or_suspended(report, service.0, memory))
+    };
+    let known = state.unwrap_or(&no_state).beside(index);
+    let mut services: BTreeMap<String, ServiceReport> =
+        known.map(|(name, entry, reading)| stands(Service(name, entry, reading))).collect();
+    // What is gone is in neither.
+    let gone: Vec<&String> = walk.done.keys().filter(|name| !services.contains_key(*name)).collect();
+    services.extend(gone.into_iter().map(|name| stands(Service(name, None, None))));
+    services.into()
 }
+
+/// A service with what the index says of it, and what is recorded.
+struct Service<'a>(&'a String, Option<&'a Entry>, Option<&'a Reading>);
 
 /// What people want left alone is not synced, however well it is; what a suspended environment does not have any more is gone all the same.
 fn or_suspended(report: ServiceReport, name: &str, memory: &Memory) -> ServiceReport {
@@ -90,9 +105,8 @@ fn or_suspended(report: ServiceReport, name: &str, memory: &Memory) -> ServiceRe
 }
 
 /// What stays at older content is not synced, however well it is.
-fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory, state: Option<&State>) -> ServiceReport {
-    let entry = memory.source.as_ref().and_then(|source| source.index.services.get(name));
-    let record = state.and_then(|state| state.record(name));
+fn or_rolled_back(report: ServiceReport, Service(_, entry, reading): &Service<'_>) -> ServiceReport {
+    let record = reading.and_then(Reading::record);
     let stays = entry.zip(record).and_then(|(entry, record)| record.stays_at(&entry.content).zip(Some(record)));
     let Some(((rolled_back, settled), record)) = stays else { return report };
     if !record.is_settled(settled.content.as_ref()) {
@@ -103,9 +117,8 @@ fn or_rolled_back(report: ServiceReport, name: &str, memory: &Memory, state: Opt
 }
 
 /// A service of which nothing else is known than its record.
-fn settled(name: &str, memory: &Memory, state: Option<&State>) -> ServiceReport {
-    let entry = memory.source.as_ref().and_then(|source| source.index.services.get(name));
-    let stored = match state.and_then(|state| state.services.get(name)) {
+fn settled(Service(_, entry, reading): &Service<'_>) -> ServiceReport {
+    let stored = match reading {
         Some(Reading::Stored(stored)) => Some(stored),
         Some(Reading::Unreadable { .. }) | None => None,
     };

@@ -110,8 +110,13 @@ impl Tracker {
         }
     }
 
-    /// Takes over what a cycle left. Returns the kinds to watch. Without a state nothing is known, and all stays as it is.
-    pub(super) fn cycle_ended(&mut self, state: Option<&State>) -> Option<BTreeSet<GroupKind>> {
+    /// Takes over what a cycle left that acted for some services. Returns the kinds to watch. Without a state nothing is known, and all stays as
+    /// it is.
+    pub(super) fn cycle_ended(
+        &mut self,
+        state: Option<&State>,
+        acted: &BTreeSet<String>,
+    ) -> Option<BTreeSet<GroupKind>> {
         self.under_way.clear();
         for id in std::mem::take(&mut self.correcting) {
             // Whatever came of it: if it failed, the cycle remembers.
@@ -120,13 +125,31 @@ impl Tracker {
             }
         }
         self.wanted.clear();
-        state.map(|state| self.recorded(state.objects()))
+        state.map(|state| self.recorded_of(acted, state))
+    }
+
+    /// Takes over what some services have recorded now. Of many services few change, and the others are not copied anew; but for what was let
+    /// go, which another one may have recorded too.
+    fn recorded_of(&mut self, acted: &BTreeSet<String>, state: &State) -> BTreeSet<GroupKind> {
+        let now = state.objects_of(acted);
+        let mut before = self.recorded.iter().filter(|(_, service)| acted.contains(service.as_str()));
+        if !before.all(|(id, service)| now.get(id) == Some(service)) {
+            return self.recorded(state.objects());
+        }
+        for (id, service) in now {
+            let last = self.recorded.entry(id).or_default();
+            if *last < service {
+                *last = service;
+            }
+        }
+        debug_assert_eq!(self.recorded, state.objects(), "as if all were copied anew");
+        self.watched()
     }
 
     /// Notes that a cycle found nothing to do: what is recorded is what it was. What was told of others since, our own records above all, is
     /// not to be looked through at every turn.
     pub(super) fn cycle_rested(&mut self) {
-        self.cycle_ended(None);
+        self.cycle_ended(None, &BTreeSet::new());
         self.open.retain(|id, _| self.recorded.contains_key(id));
     }
 
@@ -137,10 +160,13 @@ impl Tracker {
         self.watched()
     }
 
-    /// Takes over what services say themselves. Returns the kinds to watch.
-    pub(super) fn policies(&mut self, policies: BTreeMap<String, DriftPolicy>) -> BTreeSet<GroupKind> {
+    /// Takes over what services say themselves. Returns the kinds to watch, if that may be others than before.
+    pub(super) fn policies(&mut self, policies: BTreeMap<String, DriftPolicy>) -> Option<BTreeSet<GroupKind>> {
+        if self.policies.as_ref() == Some(&policies) {
+            return None;
+        }
         self.policies = Some(policies);
-        self.watched()
+        Some(self.watched())
     }
 
     /// Takes over what is left alone.
@@ -149,17 +175,27 @@ impl Tracker {
     }
 
     fn watched(&mut self) -> BTreeSet<GroupKind> {
-        let looks = |id: &&ObjectRef| self.policy_of(id) != DriftPolicy::Ignore;
-        let kinds: BTreeSet<GroupKind> = self.recorded.keys().filter(looks).map(GroupKind::of).collect();
-        self.objects.retain(|id, _| kinds.contains(&GroupKind::of(id)));
-        kinds
+        // Both are sorted by kind: of most objects the one before tells.
+        let is_of = |id: &ObjectRef, kind: &GroupKind| id.kind == kind.kind && id.group == kind.group;
+        let mut kinds: Vec<GroupKind> = Vec::new();
+        for (id, service) in &self.recorded {
+            let is_known = kinds.last().is_some_and(|kind| is_of(id, kind));
+            if !is_known && self.policy_of_service(service) != DriftPolicy::Ignore {
+                kinds.push(GroupKind::of(id));
+            }
+        }
+        self.objects.retain(|id, _| kinds.iter().any(|kind| is_of(id, kind)));
+        kinds.into_iter().collect()
     }
 
     /// Returns what is done about drift of an object. Of what is not recorded, or where that is not known yet, nothing.
     fn policy_of(&self, id: &ObjectRef) -> DriftPolicy {
-        let said =
-            |service: &SmolStr| Some(self.policies.as_ref()?.get(service.as_str()).copied().unwrap_or(self.policy));
-        self.recorded.get(id).and_then(said).unwrap_or(DriftPolicy::Ignore)
+        self.recorded.get(id).map_or(DriftPolicy::Ignore, |service| self.policy_of_service(service))
+    }
+
+    fn policy_of_service(&self, service: &str) -> DriftPolicy {
+        let said = |policies: &BTreeMap<String, DriftPolicy>| policies.get(service).copied().unwrap_or(self.policy);
+        self.policies.as_ref().map_or(DriftPolicy::Ignore, said)
     }
 
     /// Notes that the present cycle applied an object: it is wanted.

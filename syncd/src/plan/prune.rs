@@ -21,8 +21,12 @@ use crate::state::{Held, Record, State, is_state, root_name};
 pub fn candidates(desired: &Desired, state: &State, selection: &Selection) -> BTreeSet<ObjectRef> {
     let held = selection.act.iter().filter_map(|service| state.record(service)).flat_map(|record| record.held.keys());
     let mut unwanted: BTreeSet<&ObjectRef> = held.collect();
-    for service in desired.source.index.services.keys() {
-        for id in desired.claims(service, state).into_iter().flatten() {
+    // Most of it is wanted by who has it.
+    for id in selection.act.iter().filter_map(|service| desired.claims(service, state)).flatten() {
+        unwanted.remove(id);
+    }
+    if !unwanted.is_empty() {
+        for id in desired.all_claims(state).filter_map(|(_, claims)| claims).flatten() {
             unwanted.remove(id);
         }
     }

@@ -41,18 +41,14 @@ pub fn select(
     scope: Scope,
 ) -> Selection {
     let mut selection = Selection::default();
-    let names: BTreeSet<&String> = index.services.keys().chain(state.services.keys()).collect();
-    for name in names {
-        let content = index.services.get(name).map(|entry| &entry.content);
-        let settled = match state.services.get(name) {
-            None => false,
-            Some(Reading::Unreadable { .. }) => false,
-            Some(Reading::Stored(stored)) => stored.record.is_settled(content),
-        };
+    for (name, entry, reading) in state.beside(index) {
+        let content = entry.map(|entry| &entry.content);
+        let record = reading.and_then(Reading::record);
+        let settled = record.is_some_and(|record| record.is_settled(content));
         if !settled && content.is_some() {
             selection.load.insert(name.clone());
         }
-        let differs = || state.record(name).is_some_and(|record| differs(name, record, live, &index.environment));
+        let differs = || record.is_some_and(|record| differs(name, record, live, &index.environment));
         let needed = match scope {
             Scope::Needed => !settled || differs(),
             Scope::Full => true,

@@ -172,10 +172,9 @@ pub fn verify<'a>(
 ) -> Result<(), BTreeSet<Violation>> {
     let mut broken = BTreeSet::new();
     let index = &desired.source.index;
-    // Entries of services that were rolled back are not those that the hash is over.
+    // That the hash is the index's is seen to where the source is made: to find it out again for each plan is dear where services are many.
     let source = &desired.source;
-    let is_of_index = plan.index == source.root && (!source.kept.is_empty() || index.root() == source.root);
-    if plan.environment != index.environment || !is_of_index || plan.revision != source.revision {
+    if plan.environment != index.environment || plan.index != source.root || plan.revision != source.revision {
         broken.insert(Violation::Foreign);
     }
     let applied_first = |service: &'a ServicePlan| service.stages.iter().filter(|stage| stage.stage == 0);

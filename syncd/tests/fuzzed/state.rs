@@ -46,7 +46,7 @@ pub fn state(bytes: &[u8]) {
 
     let index = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
     let (revision, commit) = (Revision("0".repeat(40)), CommitInfo::default());
-    let source = Source { revision, commit, root: index.root(), index: index.into(), kept: BTreeMap::new() };
+    let source = Source::new(revision, commit, index);
     let desired = Desired { source, services: BTreeMap::new() };
     let (live, settings) = (Live::default(), Settings::new("staging", "syncd"));
     let suspended = Suspended::default();

@@ -74,7 +74,7 @@ impl World {
         let index = Index { environment: "staging".to_owned(), services: BTreeMap::new() };
         let commit = CommitInfo::default();
         let revision = Revision("0123456789abcdef0123456789abcdef01234567".to_owned());
-        let source = Source { revision, commit, root: index.root(), index: index.into(), kept: BTreeMap::new() };
+        let source = Source::new(revision, commit, index);
         World {
             desired: Desired { source, services: BTreeMap::new() },
             state: State::default(),
