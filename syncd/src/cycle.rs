@@ -434,7 +434,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         };
         let again: BTreeSet<String> = self.memory.look_again.iter().filter(|name| !waits(name)).cloned().collect();
         self.list(&mut live, recorded_kinds(state, (!fresh && !full).then_some(&again)), state).await;
-        self.look_at_drifted(&mut live).await;
+        self.look_at_drifted(&mut live, state).await;
         let mut selection = plan::select(&source.index, state, &live, &resting, &suspended, scope);
         if self.memory.leaves_out_held(&selection) {
             self.memory.wake_held();
@@ -529,13 +529,20 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         live.unread.extend(unread.map(|(id, error)| (id, error.message)));
     }
 
-    /// Takes over what is known of objects that others changed; asks about those that are not seen by label any more.
-    async fn look_at_drifted(&mut self, live: &mut Live) {
+    /// Takes over what is known of objects that others changed; asks about those that are not seen by label any more, and about those that
+    /// are recorded with another uid: a watch that was interrupted may not have told yet that what it saw is gone.
+    async fn look_at_drifted(&mut self, live: &mut Live, state: &State) {
         let suspended = &self.memory.suspended;
+        let is_known = |id: &ObjectRef, drifted: &Drifted| {
+            let held = state.record(&drifted.service).and_then(|record| record.held.get(id));
+            let recorded = held.and_then(|held| held.uid.as_ref());
+            let observed = drifted.observed.as_ref().map(|observed| &observed.uid);
+            observed.is_some() && recorded.is_none_or(|uid| Some(uid) == observed)
+        };
         let is_left = |id: &ObjectRef, drifted: &Drifted| {
             suspended.object(id).is_some() || suspended.service(&drifted.service).is_some()
         };
-        let missing = |id: &ObjectRef, drifted: &Drifted| drifted.observed.is_none() && !is_left(id, drifted);
+        let missing = |id: &ObjectRef, drifted: &Drifted| !is_known(id, drifted) && !is_left(id, drifted);
         let ids = self.memory.drifted.iter().filter(|(id, drifted)| missing(id, drifted)).map(|(id, _)| id.clone());
         for (id, error) in live::look_at(self.cluster, live, &ids.collect(), self.settings).await {
             self.walk.unseen.extend(self.memory.drifted.get(&id).map(|drifted| drifted.service.clone()));
@@ -543,7 +550,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         }
         for (id, drifted) in &self.memory.drifted {
             live.drifted.insert(id.clone());
-            if let Some(observed) = &drifted.observed {
+            if let Some(observed) = drifted.observed.as_ref().filter(|_| is_known(id, drifted)) {
                 live.owned.entry(id.clone()).or_insert_with(|| observed.clone());
             }
         }

@@ -800,11 +800,20 @@ impl<'a> Scene<'a> {
         let new = |plan: &ServicePlan| plan.applies().any(|apply| apply.reason == Reason::New);
         let newcomers: Vec<String> =
             services.iter().filter(|(_, plan)| new(plan)).map(|(name, _)| name.clone()).collect();
+        // What it was moved away from, and is forgotten there, goes like any other: after what takes its place.
+        let able: BTreeSet<String> = services
+            .iter()
+            .filter(|(_, plan)| plan.content.is_some() && plan.problem.is_none())
+            .map(|(name, _)| name.clone())
+            .collect();
         let (namespaces, definitions) = self.foundations(services);
         for (name, plan) in services.iter_mut().filter(|(_, plan)| plan.problem.is_none()) {
             plan.after = sync(name).depends_on.into_iter().filter(|other| names.contains(other)).collect();
             if plan.content.is_none() && !plan.deletes.is_empty() {
-                plan.deletes_after.clone_from(&newcomers);
+                let holders = plan.all_deletes().filter_map(|delete| self.held_by.get(&delete.id)).flatten();
+                let holders = holders.filter(|holder| able.contains(**holder)).map(|holder| (*holder).to_owned());
+                let after: BTreeSet<String> = newcomers.iter().cloned().chain(holders).collect();
+                plan.deletes_after = after.into_iter().collect();
             }
             let gates: BTreeSet<ObjectRef> = plan
                 .applies()

@@ -306,10 +306,13 @@ impl Memory {
             if done.look_again {
                 self.note_late(done.unanswered.clone());
             }
+            // Who could not be acted for is where it was: what is to be looked at again still is.
+            let is_done = plan.services.get(name).is_none_or(|service| service.problem.is_none());
             match done.look_again {
-                true => self.look_again.insert(name.clone()),
-                false => self.look_again.remove(name),
-            };
+                true => drop(self.look_again.insert(name.clone())),
+                false if is_done => drop(self.look_again.remove(name)),
+                false => {}
+            }
             self.drifted.retain(|id, drifted| {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
                 let is_open = |apply: &PlannedApply| !done.applied.iter().any(|applied| applied.object == apply.id);

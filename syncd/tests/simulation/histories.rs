@@ -202,3 +202,43 @@ fn a_record_without_an_answer_leaves_the_successor_to_wait() {
     let steps = vec![Step::Commit(one()), Step::Wait(40), Step::Stop(0), Step::Wait(60)];
     insta::assert_snapshot!(told(&History { processes: 2, ..with("unanswered", weather, steps) }));
 }
+
+/// Found by the swarm: what others took away was forgotten when it could not be read for the second time, in the cycle that planned for it.
+#[test]
+fn what_others_took_away_and_could_not_be_read_twice_comes_back() {
+    let broken = |before: usize| ("get ConfigMap n/a".to_owned(), before, Fault::Broken);
+    let weather = Weather::Named(vec![broken(1), broken(2)]);
+    let steps = vec![Step::Commit(one()), Step::Settle, Step::Remove("ConfigMap a".to_owned()), Step::Wait(45)];
+    insta::assert_snapshot!(told(&with("unread twice", weather, steps)));
+}
+
+/// Found by the swarm: what the watch had seen before it was interrupted was taken for the object that took its place since, and recorded.
+#[test]
+fn what_was_seen_before_the_watch_was_interrupted_is_asked_about() {
+    let steps = vec![
+        Step::Commit(one()),
+        Step::Settle,
+        Step::Suspend("environment".to_owned()),
+        Step::Edit("ConfigMap a".to_owned()),
+        Step::Wait(20),
+        Step::Remove("ConfigMap a".to_owned()),
+        Step::Cut(0, 12),
+        Step::Wait(8),
+    ];
+    insta::assert_snapshot!(told(&History::new("seen before", steps)));
+}
+
+/// Found by the swarm: an object that had moved to a service that leaves went before what takes its place where it came from.
+#[test]
+fn what_moved_to_a_service_that_leaves_goes_last() {
+    let steps = vec![
+        Step::Commit(vec![service("b", &[("Service v", "v1")]), service("c", &[("ConfigMap b", "v1")])]),
+        Step::Settle,
+        Step::Commit(vec![service("a", &[("Service v", "v1")]), service("b", &[("ConfigMap b", "v2")])]),
+        Step::Wait(15),
+        Step::Commit(vec![service("b", &[("ConfigMap b", "v2")])]),
+        Step::Wait(20),
+    ];
+    let weather = Weather::named("apply Service n/v", 1, Fault::CrashAfter);
+    insta::assert_snapshot!(told(&with("moved", weather, steps)));
+}

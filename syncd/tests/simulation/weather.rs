@@ -102,10 +102,12 @@ impl Weather {
     pub fn at(&mut self, number: usize, text: &str) -> Option<Fault> {
         match self {
             Weather::Named(faults) => {
-                let (_, before, fault) = faults.iter_mut().find(|(call, _, _)| text.contains(call.as_str()))?;
-                let fault = (*before == 0).then_some(*fault);
-                *before = before.wrapping_sub(1);
-                fault
+                let mut now = None;
+                for (_, before, fault) in faults.iter_mut().filter(|(call, _, _)| text.contains(call.as_str())) {
+                    now = now.or((*before == 0).then_some(*fault));
+                    *before = before.wrapping_sub(1);
+                }
+                now
             }
             Weather::Calm => None,
             Weather::Planned(faults) => faults.get(&number).copied(),

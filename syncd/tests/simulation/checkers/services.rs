@@ -55,7 +55,10 @@ impl Checker for Isolation {
             wanting.collect::<Vec<_>>()
         });
         hurt.extend(disturbed);
-        let Some(commit) = scene.truth.in_force().filter(|_| !scene.truth.was_suspended) else { return Ok(()) };
+        // A revision of which nothing can be done is not recorded, and the report is of it all the same.
+        let followed = report.revision.as_ref().and_then(|revision| scene.truth.commits.get(revision));
+        let commit = followed.or_else(|| scene.truth.in_force()).filter(|_| !scene.truth.was_suspended);
+        let Some(commit) = commit else { return Ok(()) };
         for (name, service) in &report.services {
             if !matches!(service.state, ServiceState::Failed | ServiceState::Blocked) || hurt.contains(ALL) {
                 continue;
