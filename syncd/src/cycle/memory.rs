@@ -306,13 +306,12 @@ impl Memory {
             if done.look_again {
                 self.note_late(done.unanswered.clone());
             }
-            // Who could not be acted for is where it was: what is to be looked at again still is.
-            let is_done = plan.services.get(name).is_none_or(|service| service.problem.is_none());
-            match done.look_again {
-                true => drop(self.look_again.insert(name.clone())),
-                false if is_done => drop(self.look_again.remove(name)),
-                false => {}
-            }
+            // Who could not be acted for is where it was, and what was seen of it is forgotten with this cycle.
+            let is_stuck = plan.services.get(name).is_some_and(|service| service.problem.is_some());
+            match done.look_again || is_stuck {
+                true => self.look_again.insert(name.clone()),
+                false => self.look_again.remove(name),
+            };
             self.drifted.retain(|id, drifted| {
                 let planned = plan.services.get(name).and_then(|plan| plan.applies().find(|apply| apply.id == *id));
                 let is_open = |apply: &PlannedApply| !done.applied.iter().any(|applied| applied.object == apply.id);
