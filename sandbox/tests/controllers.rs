@@ -268,6 +268,22 @@ fn a_stateful_set_goes_in_order_up_over_and_down() {
 }
 
 #[test]
+fn a_stateful_set_that_comes_again_at_once_outlives_the_pods_of_the_one_before() {
+    let cluster = cluster();
+    let spec = json!({"replicas": 1, "serviceName": "db"});
+    apply(&cluster, &workload("StatefulSet", "db", "", &spec));
+    cluster.settle(HOUR);
+    let before = get(&cluster, "apps", "StatefulSet", "db");
+    cluster.handle(&Request::delete("/apis/apps/v1/namespaces/team/statefulsets/db"));
+    apply(&cluster, &workload("StatefulSet", "db", "", &spec));
+    cluster.settle(HOUR);
+    let after = get(&cluster, "apps", "StatefulSet", "db");
+    assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
+    assert_eq!(after["status"]["readyReplicas"], 1);
+    assert_eq!(pods(&cluster)[0]["metadata"]["ownerReferences"][0]["uid"], after["metadata"]["uid"]);
+}
+
+#[test]
 fn a_stateful_set_on_delete_waits_for_the_deletes() {
     let cluster = cluster();
     let spec = json!({"replicas": 1, "serviceName": "db", "updateStrategy": {"type": "OnDelete"}});

@@ -711,6 +711,8 @@ impl<'a> Scene<'a> {
                 let reason = match held.hash {
                     Some(hash) if hash != object.hash => Reason::Changed,
                     Some(_) if self.is_full() => Reason::FullSync,
+                    // Nobody looked after it while it was left over.
+                    Some(_) if held.leftover.is_some() => Reason::Unconfirmed,
                     Some(_) => return Decision::Nothing,
                     None => Reason::Unconfirmed,
                 };
@@ -740,7 +742,7 @@ impl<'a> Scene<'a> {
         } else if as_wanted && self.live.drifted.contains(id) {
             // Also where the answer to a repair was lost: the hash is not what was changed.
             Reason::Drifted
-        } else if as_wanted && confirmed && held.uid.is_some() {
+        } else if as_wanted && confirmed && held.uid.is_some() && held.leftover.is_none() {
             return Decision::Nothing;
         } else if confirmed && !as_wanted {
             Reason::LiveDiffers

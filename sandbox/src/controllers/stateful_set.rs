@@ -36,7 +36,7 @@ impl State {
         let partition = count(&spec["updateStrategy"]["rollingUpdate"]["partition"]);
         let rolls = spec["updateStrategy"]["type"].as_str() == Some("RollingUpdate");
         for ordinal in start..end {
-            let pod = self.ordinal(key, ordinal);
+            let pod = self.ordinal(key, set, ordinal);
             match pod {
                 None => {
                     let revision = if rolls && ordinal < partition { &current } else { update };
@@ -80,7 +80,7 @@ impl State {
     /// Replaces the highest pod that is not of the present revision, once all above it are ready.
     fn roll_ordinals(&mut self, key: &ObjectKey, set: &Value, update: &str, from: i64, to: i64) {
         for ordinal in (from..to).rev() {
-            let Some((pod_key, pod)) = self.ordinal(key, ordinal) else { return };
+            let Some((pod_key, pod)) = self.ordinal(key, set, ordinal) else { return };
             if revision_of(&pod) != update {
                 if is_active(&pod) {
                     self.delete_pod(&pod_key);
@@ -95,10 +95,13 @@ impl State {
         }
     }
 
-    fn ordinal(&self, key: &ObjectKey, ordinal: i64) -> Option<(ObjectKey, Arc<Value>)> {
+    /// Returns a pod of the set. One that a set of the same name has left, and that still goes, is not its: to make its own fails until then.
+    fn ordinal(&self, key: &ObjectKey, set: &Value, ordinal: i64) -> Option<(ObjectKey, Arc<Value>)> {
         let pod = self.key("", "Pod", &key.namespace, &format!("{}-{ordinal}", key.name))?;
         let object = self.store.get(&pod)?.clone();
-        Some((pod, object))
+        let owners = object["metadata"]["ownerReferences"].as_array();
+        let is_its = owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == set["metadata"]["uid"]));
+        is_its.then_some((pod, object))
     }
 
     fn ordinals(&self, set: &Value) -> Vec<(i64, ObjectKey, Arc<Value>)> {

@@ -76,7 +76,7 @@ pub fn all() -> Vec<Box<dyn Checker>> {
     vec![
         Box::new(objects::Foreign),
         Box::new(objects::Wanted),
-        Box::new(objects::Content),
+        Box::new(objects::Content::default()),
         Box::new(objects::Uid),
         Box::new(records::Recorded),
         Box::new(records::Ahead),

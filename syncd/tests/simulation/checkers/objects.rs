@@ -1,10 +1,14 @@
 //! Single objects: whose they are, whether they are wanted, what is written to them.
 
-use manifest::Manifest;
+use std::collections::BTreeMap;
+
+use manifest::{Manifest, ObjectRef};
 use serde_json::Value;
+use syncd::repo::Revision;
+use syncd::report::Report;
 
 use super::{Checker, Done, Scene, Sent, Verdict};
-use crate::truth::{Deed, Origin, uid};
+use crate::truth::{Commit, Deed, Origin, uid};
 
 /// Nothing foreign is written or deleted.
 pub struct Foreign;
@@ -52,8 +56,23 @@ impl Checker for Wanted {
     }
 }
 
-/// What is applied is byte for byte what the revision in force says.
-pub struct Content;
+/// What is applied is byte for byte what the revision in force says: the recorded one, or where somebody who is dead by now recorded another
+/// one meanwhile, the one that the process said last.
+#[derive(Default)]
+pub struct Content {
+    /// What each process followed at its last report, until it records a root itself.
+    followed: BTreeMap<String, Revision>,
+}
+
+impl Content {
+    fn in_force<'a>(&self, scene: &'a Scene<'_>, sent: &Sent<'_>, id: &ObjectRef, service: &str) -> Option<&'a Commit> {
+        let wants =
+            |commit: &&Commit| commit.services.get(service).is_some_and(|wanted| wanted.objects.contains_key(id));
+        let followed = self.followed.get(sent.by).and_then(|revision| scene.truth.commits.get(revision));
+        let recorded = scene.truth.in_force();
+        recorded.filter(wants).or(followed.filter(wants)).or(recorded)
+    }
+}
 
 impl Checker for Content {
     fn name(&self) -> &'static str {
@@ -66,13 +85,14 @@ impl Checker for Content {
             return Ok(());
         }
         let id = &apply.id;
-        let commit = scene.truth.in_force().ok_or_else(|| format!("{id} is applied, and no revision is in force"))?;
         let mut body = apply.body.clone();
         let label = |name: &str| apply.body["metadata"]["labels"][name].as_str().unwrap_or_default();
         let (environment, service) = (label("syncd/environment"), label("syncd/service"));
         if environment != crate::model::ENVIRONMENT {
             return Err(format!("{id} is applied for environment `{environment}`"));
         }
+        let commit = self.in_force(scene, sent, id, service);
+        let commit = commit.ok_or_else(|| format!("{id} is applied, and no revision is in force"))?;
         let hash = apply.body["metadata"]["annotations"]["syncd/hash"].as_str().unwrap_or_default().to_owned();
         strip(&mut body, "labels", &["syncd/environment", "syncd/service"]);
         strip(&mut body, "annotations", &["syncd/hash"]);
@@ -82,6 +102,18 @@ impl Checker for Content {
         if differs || commit.services[service].hashes[id] != hash {
             return Err(format!("{id} is applied with another content than the revision in force has"));
         }
+        Ok(())
+    }
+
+    fn done(&mut self, _scene: &Scene<'_>, sent: &Sent<'_>, _done: &Done<'_>) -> Verdict {
+        if matches!(sent.deed, Deed::Write(object) if object.data.contains_key("root.json")) {
+            self.followed.remove(sent.by);
+        }
+        Ok(())
+    }
+
+    fn reported(&mut self, _scene: &Scene<'_>, by: &str, report: &Report) -> Verdict {
+        self.followed.extend(report.revision.clone().map(|revision| (by.to_owned(), revision)));
         Ok(())
     }
 }
