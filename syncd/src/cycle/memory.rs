@@ -63,6 +63,8 @@ pub struct Memory {
     may_come: BTreeMap<ObjectRef, Instant>,
     /// Parts that no record names, and until when a request may be under way that writes one which does.
     strays: BTreeMap<String, Instant>,
+    /// When all of the state was read last.
+    read_at: Option<Instant>,
     /// Services that were acted for since somebody asked: what is recorded of the others is what it was, or was told when it was read.
     acted: BTreeSet<String>,
     /// Until when a write of the state may land whose answer did not come.
@@ -190,6 +192,7 @@ impl Memory {
     /// Notes which parts no record names.
     pub(super) fn note_strays(&mut self, state: &State, expects_late_requests: bool) {
         let now = Instant::now();
+        self.read_at = Some(now);
         let landed = if expects_late_requests { now + LATE_REQUESTS } else { now };
         self.strays.retain(|name, _| state.stray_parts.contains_key(name));
         for name in
@@ -200,23 +203,28 @@ impl Memory {
         }
     }
 
-    /// Returns the parts that no record names and none is going to.
+    /// Returns the parts that no record names and none is going to: all was read again since a request could name them.
     pub(super) fn dead_parts(&mut self) -> Vec<String> {
-        let now = Instant::now();
-        let (dead, kept) = std::mem::take(&mut self.strays).into_iter().partition(|(_, until)| *until <= now);
+        let (dead, kept) = self.strays.clone().into_iter().partition(|(_, until)| self.was_read_since(*until));
         self.strays = kept;
         BTreeMap::into_keys(dead).collect()
     }
 
-    /// Notes that a part could not be removed.
+    fn was_read_since(&self, time: Instant) -> bool {
+        self.read_at.is_some_and(|read_at| time <= read_at)
+    }
+
+    /// Notes that a part is to be removed that nothing names since this process read or wrote its record.
     pub(super) fn keep_part(&mut self, name: String) {
-        self.strays.insert(name, Instant::now());
+        self.strays.insert(name, self.read_at.unwrap_or_else(Instant::now));
     }
 
     /// Tells, once, that it is time for the second look. What is recorded is to be read again then, and what was kept because it might come
     /// to be let go.
     pub(super) fn takes_second_look(&mut self) -> bool {
-        if self.second_look.take_if(|at| *at <= Instant::now()).is_none() {
+        let now = Instant::now();
+        let may_be_named = self.strays.values().any(|until| *until <= now && !self.was_read_since(*until));
+        if self.second_look.take_if(|at| *at <= now).is_none() && !may_be_named {
             return false;
         }
         self.state = None;

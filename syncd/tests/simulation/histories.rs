@@ -242,3 +242,13 @@ fn what_moved_to_a_service_that_leaves_goes_last() {
     let weather = Weather::named("apply Service n/v", 1, Fault::CrashAfter);
     insta::assert_snapshot!(told(&with("moved", weather, steps)));
 }
+
+/// Found by the swarm: the part of a record that was written late was removed by who had read all of it before, in time for another look.
+#[test]
+fn a_part_is_removed_only_when_all_was_read_again() {
+    let late = Fault::CrashLate(Duration::from_secs(60));
+    let weather = Weather::named("write syncd-staging-a", 1, late);
+    let many = vec![service("a", &[("ConfigMap a", "v1"), ("ConfigMap b", "v1"), ("ServiceAccount u", "v1")])];
+    let steps = vec![Step::Commit(many), Step::Wait(8), Step::Commit(Vec::new()), Step::Wait(80)];
+    insta::assert_snapshot!(told(&History { state_bytes: 600, ..with("late parts", weather, steps) }));
+}
