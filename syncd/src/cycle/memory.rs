@@ -314,8 +314,13 @@ impl Memory {
             if done.look_again {
                 self.note_late(done.unanswered.clone());
             }
-            // Who could not be acted for is where it was, and what was seen of it is forgotten with this cycle.
-            let is_stuck = plan.services.get(name).is_some_and(|service| service.problem.is_some());
+            // Who could not be acted for is where it was, and what was seen of it is forgotten with this cycle. Whose record is open is planned for
+            // anyhow.
+            let is_settled = |service: &ServicePlan| {
+                state.record(name).is_some_and(|record| record.is_settled(service.content.as_ref()))
+            };
+            let planned = plan.services.get(name);
+            let is_stuck = planned.is_some_and(|service| service.problem.is_some() && is_settled(service));
             match done.look_again || is_stuck {
                 true => self.look_again.insert(name.clone()),
                 false => self.look_again.remove(name),
