@@ -252,10 +252,7 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     async fn widen(&self, name: &str, plan: &ServicePlan, reading: Option<&Reading>) -> (String, Widening) {
-        let stored = match reading {
-            Some(Reading::Stored(stored)) => Some(&**stored),
-            Some(Reading::Unreadable { .. }) | None => None,
-        };
+        let stored = reading.and_then(Reading::stored);
         if plan.widen.is_empty() || plan.problem.is_some() {
             return (name.to_owned(), Ok(stored.cloned().map(Box::new)));
         }

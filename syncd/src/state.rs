@@ -240,12 +240,17 @@ pub enum Reading {
 }
 
 impl Reading {
-    /// Returns the record, if it can be read.
-    pub fn record(&self) -> Option<&Record> {
+    /// Returns the record as it is in the cluster, if it can be read.
+    pub fn stored(&self) -> Option<&Stored> {
         match self {
-            Reading::Stored(stored) => Some(&stored.record),
+            Reading::Stored(stored) => Some(stored),
             Reading::Unreadable { .. } => None,
         }
+    }
+
+    /// Returns the record, if it can be read.
+    pub fn record(&self) -> Option<&Record> {
+        self.stored().map(|stored| &stored.record)
     }
 }
 
@@ -339,6 +344,7 @@ impl State {
             Some((name, entry.map(|(_, entry)| entry), reading.map(|(_, reading)| reading)))
         })
     }
+
     /// Returns all readable records by service.
     pub fn records(&self) -> impl Iterator<Item = (&String, &Record)> {
         self.services.iter().filter_map(|(service, reading)| Some((service, reading.record()?)))

@@ -82,9 +82,7 @@ impl State {
     }
 
     fn blocks(&self, key: &ObjectKey, owner: &str) -> bool {
-        let Some(object) = self.store.get(key) else { return false };
-        let references = object["metadata"]["ownerReferences"].as_array();
-        references.into_iter().flatten().any(|reference| reference["uid"].as_str() == Some(owner))
+        self.store.get(key).is_some_and(|object| owner_uids(object).any(|uid| uid == owner))
     }
 
     fn remove_in_foreground(&mut self, key: &ObjectKey) {

@@ -11,7 +11,7 @@ use super::replica_set::pod_of;
 use super::revision::REVISION_LABEL;
 use super::{MANAGER, count, owner_reference};
 use crate::cluster::State;
-use crate::store::ObjectKey;
+use crate::store::{ObjectKey, owner_uids};
 use crate::write::Part;
 
 const COMPONENT: &str = "statefulset-controller";
@@ -99,8 +99,7 @@ impl State {
     fn ordinal(&self, key: &ObjectKey, set: &Value, ordinal: i64) -> Option<(ObjectKey, Arc<Value>)> {
         let pod = self.key("", "Pod", &key.namespace, &format!("{}-{ordinal}", key.name))?;
         let object = self.store.get(&pod)?.clone();
-        let owners = object["metadata"]["ownerReferences"].as_array();
-        let is_its = owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == set["metadata"]["uid"]));
+        let is_its = owner_uids(&object).any(|uid| set["metadata"]["uid"] == uid);
         is_its.then_some((pod, object))
     }
 

@@ -118,10 +118,7 @@ fn or_rolled_back(report: ServiceReport, Service(_, entry, reading): &Service<'_
 
 /// A service of which nothing else is known than its record.
 fn settled(Service(_, entry, reading): &Service<'_>) -> ServiceReport {
-    let stored = match reading {
-        Some(Reading::Stored(stored)) => Some(stored),
-        Some(Reading::Unreadable { .. }) | None => None,
-    };
+    let stored = reading.and_then(Reading::stored);
     let record = stored.map(|stored| &stored.record);
     let is_settled = record.is_some_and(|record| record.is_settled(entry.map(|entry| &entry.content)));
     let held = |leftover: bool| {

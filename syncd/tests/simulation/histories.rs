@@ -188,19 +188,20 @@ fn a_first_root_that_lands_late_is_not_what_is_in_force() {
 /// successor acted.
 #[test]
 fn a_cycle_that_is_given_up_leaves_its_successor_to_wait() {
-    let late = Fault::Late(Duration::from_secs(57));
-    let weather = Weather::named("write syncd-staging-a", 1, late);
-    let steps = vec![Step::Commit(one()), Step::Wait(1), Step::Stop(0), Step::Wait(60)];
-    insta::assert_snapshot!(told(&History { processes: 2, ..with("given up", weather, steps) }));
+    insta::assert_snapshot!(told(&stopped_with_a_late_record(1)));
 }
 
 /// The answer to a record does not come, and then the stop: there is no cycle to give up, and the record may still land.
 #[test]
 fn a_record_without_an_answer_leaves_the_successor_to_wait() {
-    let late = Fault::Late(Duration::from_secs(57));
-    let weather = Weather::named("write syncd-staging-a", 1, late);
-    let steps = vec![Step::Commit(one()), Step::Wait(40), Step::Stop(0), Step::Wait(60)];
-    insta::assert_snapshot!(told(&History { processes: 2, ..with("unanswered", weather, steps) }));
+    insta::assert_snapshot!(told(&stopped_with_a_late_record(40)));
+}
+
+/// One of two processes leads; a record of it lands after 57 s, and it is asked to stop after so many.
+fn stopped_with_a_late_record(seconds: u64) -> History {
+    let weather = Weather::named("write syncd-staging-a", 1, Fault::Late(Duration::from_secs(57)));
+    let steps = vec![Step::Commit(one()), Step::Wait(seconds), Step::Stop(0), Step::Wait(60)];
+    History { processes: 2, ..with("a late record", weather, steps) }
 }
 
 /// Found by the swarm: what others took away was forgotten when it could not be read for the second time, in the cycle that planned for it.
