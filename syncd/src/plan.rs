@@ -695,7 +695,8 @@ impl<'a> Scene<'a> {
                 Decision::Apply { reason, uid: Some(live.uid.clone()), widen: true }
             }
             (Presence::Absent | Presence::Unowned, Some(held)) => {
-                if settled && held.hash == Some(object.hash) && removes_itself(id, object) {
+                let was_settled = settled && held.leftover.is_none() && held.hash == Some(object.hash);
+                if was_settled && removes_itself(id, object) {
                     return Decision::Nothing;
                 }
                 let never_seen = held.uid.is_none() && held.hash.is_none();

@@ -204,6 +204,7 @@ impl<C: Cluster> Walk<'_, C> {
         }
     }
 
+    /// Records what was applied. Also what was left over and is wanted again is like any other from then on, and not before.
     fn hold(&mut self, id: &ObjectRef, api_version: SmolStr, uid: SmolStr, hash: Hash) {
         self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), ..Held::default() });
     }

@@ -39,12 +39,6 @@ impl<C: Cluster> Walk<'_, C> {
 
     /// Forgets what is gone or recorded elsewhere, and marks what is kept. What is still to go holds the service open.
     fn release(&mut self, result: Result<(), Stop>) -> Result<(), Stop> {
-        // What was kept although it was not wanted, and is wanted again, is like any other.
-        for (id, held) in self.held.iter_mut().filter(|(_, held)| held.leftover.is_some()) {
-            if self.run.desired.object(self.name, id).is_some() {
-                held.leftover = None;
-            }
-        }
         self.plan.gone.iter().for_each(|id| drop(self.held.remove(id)));
         let mut open = Ok(());
         for WithheldObject { id, withheld } in &self.plan.withheld {
