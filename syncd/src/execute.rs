@@ -17,12 +17,13 @@ mod yielding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::{Either, join_all, select};
 use manifest::{Hash, ObjectRef};
 use smol_str::SmolStr;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, side_by_side};
@@ -110,30 +111,78 @@ struct Run<'a, C> {
     /// Requests in flight.
     requests: Semaphore,
     /// Services that send requests or have them ready.
-    turns: Semaphore,
+    turns: Turns,
 }
 
 /// Number of services that may have requests ready for each that is under way: so many that none waits for a service, and so few that thousands
 /// do not hold what they are going to send.
 const TURNS_PER_REQUEST: usize = 2;
 
+/// Whose turn it is to send requests.
+struct Turns {
+    free: Semaphore,
+    /// Services that wait for their turn.
+    waiting: AtomicUsize,
+    nobody_waits: Notify,
+}
+
+impl Turns {
+    fn new(concurrency: usize) -> Self {
+        let free = Semaphore::new(TURNS_PER_REQUEST * concurrency);
+        Turns { free, waiting: AtomicUsize::new(0), nobody_waits: Notify::new() }
+    }
+
+    /// Waits until nobody waits for a turn any more.
+    async fn queue_ends(&self) {
+        let ends = self.nobody_waits.notified();
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            ends.await;
+        }
+    }
+}
+
+/// A place in the queue, left when it is dropped.
+struct Queued<'a>(&'a Turns);
+
+impl<'a> Queued<'a> {
+    fn new(turns: &'a Turns) -> Self {
+        turns.waiting.fetch_add(1, Ordering::Relaxed);
+        Queued(turns)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if self.0.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.nobody_waits.notify_waiters();
+        }
+    }
+}
+
 /// The turn of a service, which it gives back whenever it waits for something else than its requests.
 struct Turn<'a> {
-    turns: &'a Semaphore,
+    turns: &'a Turns,
     held: Mutex<Option<SemaphorePermit<'a>>>,
 }
 
 impl<'a> Turn<'a> {
-    fn new(turns: &'a Semaphore) -> Self {
+    fn new(turns: &'a Turns) -> Self {
         Turn { turns, held: Mutex::default() }
     }
 
     /// Waits until it is the service's turn, unless it is.
     async fn take(&self) {
-        if self.held().is_none() {
-            let permit = self.turns.acquire().await.ok();
-            *self.held() = permit;
+        if self.held().is_some() {
+            return;
         }
+        let permit = match self.turns.free.try_acquire() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let _queued = Queued::new(self.turns);
+                self.turns.free.acquire().await.ok()
+            }
+        };
+        *self.held() = permit;
     }
 
     fn give_back(&self) {
@@ -176,7 +225,7 @@ pub async fn execute<C: Cluster>(
             workload_namespaces(plan),
         ),
         requests: Semaphore::new(settings.concurrency.max(1)),
-        turns: Semaphore::new(TURNS_PER_REQUEST * settings.concurrency.max(1)),
+        turns: Turns::new(settings.concurrency.max(1)),
     };
     let mut records = run.write_ahead(state).await;
     let holders = holders(plan, state, &records);
@@ -187,7 +236,7 @@ pub async fn execute<C: Cluster>(
         walks.push(Box::pin(async move { (name.clone(), service::walk(run, name, plan, record, holders).await) }));
     }
     let all = std::pin::pin!(join_all(walks));
-    let watches = std::pin::pin!(run.watches.drive(cluster));
+    let watches = std::pin::pin!(run.watches.drive(cluster, &run.turns));
     match select(all, watches).await {
         Either::Left((done, _)) => done.into_iter().collect(),
         Either::Right((never, _)) => match never {},

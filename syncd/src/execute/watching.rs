@@ -18,6 +18,7 @@ use serde_json::Value;
 use smol_str::SmolStr;
 use tokio::sync::{Notify, mpsc};
 
+use super::Turns;
 use super::around::{Around, Kin};
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
 use crate::live::observed;
@@ -27,6 +28,9 @@ use crate::rules::Rules;
 
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Longest that a watch is put off for the sake of those who have not applied yet.
+const PUT_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// The watches of one plan.
 pub(super) struct Watches<'a> {
@@ -238,21 +242,23 @@ impl<'a> Watches<'a> {
         Some(see(&workload, &surroundings.evidence()))
     }
 
-    /// Runs all watches that are asked for, for ever.
-    pub(super) async fn drive<C: Cluster>(&self, cluster: &C) -> Infallible {
+    /// Runs all watches that are asked for, for ever. While services queue for their turn to apply, none is begun, for a while: the server would
+    /// tell each step of each object, and what is listed afterwards says the same once.
+    pub(super) async fn drive<C: Cluster>(&self, cluster: &C, turns: &Turns) -> Infallible {
         let mut asked = self.asked.lock().await;
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
-                ask = asked.recv() => running.extend(ask.map(|ask| self.follow(cluster, ask))),
+                ask = asked.recv() => running.extend(ask.map(|ask| self.follow(cluster, turns, ask))),
                 Some(never) = running.next() => return never,
             }
         }
     }
 
     /// Follows one kind, for ever.
-    async fn follow<C: Cluster>(&self, cluster: &C, ask: Ask) -> Infallible {
+    async fn follow<C: Cluster>(&self, cluster: &C, turns: &Turns, ask: Ask) -> Infallible {
+        let _ = tokio::time::timeout(PUT_OFF_MAX, turns.queue_ends()).await;
         let mut pause = self.pause;
         loop {
             let begun = match &ask {

@@ -39,7 +39,7 @@ use self::discovery::{Catalogue, Lookup, Served};
 use self::error::Subject;
 use self::lease::LeaseStore;
 use self::state::StateStore;
-use self::watch::{Told, Which};
+use self::watch::{Told, Which, Whole};
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, FIELD_MANAGER, GroupKind, Inspect,
     LABEL_ENVIRONMENT, LABEL_SERVICE, Lease, Leases, LogTail, Observed, Page, StateObject, WatchEvent,
@@ -308,7 +308,7 @@ impl Cluster for KubeCluster {
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
         let of_some = || format!(",{LABEL_SERVICE} in ({})", services.join(","));
         let labels = owned_by(environment) + &if services.is_empty() { String::new() } else { of_some() };
-        self.follow::<DynamicObject>(kind, Which { labels: &labels, ..Which::default() }).await
+        self.follow::<Whole>(kind, Which { labels: &labels, ..Which::default() }).await
     }
 
     async fn watch_metadata(
@@ -326,7 +326,7 @@ impl Cluster for KubeCluster {
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
         let kind = GroupKind::new("", "ConfigMap");
         let (namespace, fields) = (Some(self.state.namespace()), format!("metadata.name={name}"));
-        self.follow::<DynamicObject>(&kind, Which { namespace, fields: &fields, labels: "" }).await
+        self.follow::<Whole>(&kind, Which { namespace, fields: &fields, labels: "" }).await
     }
 
     async fn watch_around(
@@ -336,7 +336,7 @@ impl Cluster for KubeCluster {
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
         let is_event = kind.group.is_empty() && kind.kind == "Event";
         let fields = if is_event { "type!=Normal" } else { "" };
-        self.follow::<DynamicObject>(kind, Which { namespace, fields, labels: "" }).await
+        self.follow::<Whole>(kind, Which { namespace, fields, labels: "" }).await
     }
 
     async fn events_of(&self, namespace: &str, uid: &str) -> Result<Vec<Value>, ClusterError> {

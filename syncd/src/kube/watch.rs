@@ -4,20 +4,21 @@
 //! by [`WatchEvent::Restarted`] and [`WatchEvent::Synchronized`]. Errors that pass by themselves are logged; those that need someone
 //! (a missing permission) are told, and the watch goes on trying. Invariant: the stream never ends.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use ::kube::api::{ApiResource, DynamicObject};
-use ::kube::core::{DynamicResourceScope, PartialObjectMeta};
+use ::kube::core::{DynamicResourceScope, ObjectMeta, PartialObjectMeta};
 use ::kube::runtime::WatchStreamExt;
 use ::kube::runtime::watcher::{self, Event};
 use ::kube::{Api, Resource};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::call::Caller;
 use super::connect::Traffic;
@@ -38,24 +39,79 @@ pub(super) struct Which<'a> {
 
 /// Objects, or their metadata: the client asks the server for what the type holds.
 pub(super) trait Told:
-    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + 'static
+    Resource<DynamicType = ApiResource, Scope = DynamicResourceScope> + Clone + Debug + DeserializeOwned + Send + 'static
 {
     /// Objects a page of what is there at first. A page is held as a whole.
     const PAGE_OBJECTS: u32;
+
+    /// Returns the object, as far as it was asked for.
+    fn into_value(self) -> Value;
 }
 
-impl Told for DynamicObject {
+/// An object as it was told, read once: `DynamicObject` reads each twice, and is written once more to become a value.
+#[derive(Debug, Clone)]
+pub(super) struct Whole {
+    /// What kube's watcher goes by, and nothing else.
+    metadata: ObjectMeta,
+    value: Value,
+}
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::Object(Map::deserialize(deserializer)?);
+        let text = |name: &str| value.get("metadata")?.get(name)?.as_str().map(str::to_owned);
+        let (namespace, resource_version) = (text("namespace"), text("resourceVersion"));
+        let Some(name) = text("name") else { return Err(D::Error::missing_field("metadata.name")) };
+        Ok(Whole {
+            metadata: ObjectMeta { name: Some(name), namespace, resource_version, ..ObjectMeta::default() },
+            value,
+        })
+    }
+}
+
+impl Resource for Whole {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl Told for Whole {
     const PAGE_OBJECTS: u32 = 50;
+
+    fn into_value(self) -> Value {
+        self.value
+    }
 }
 
 impl Told for PartialObjectMeta<DynamicObject> {
     const PAGE_OBJECTS: u32 = 250;
+
+    fn into_value(self) -> Value {
+        serde_json::to_value(self).expect("an object that was JSON is JSON")
+    }
 }
 
 /// Watches objects of a kind, for ever.
@@ -142,7 +198,7 @@ fn identity<K: Told>(object: &K, served: &Served) -> ObjectRef {
 
 /// Returns the object, as far as it was asked for. Items of lists come without their type.
 fn content<K: Told>(object: K, served: &Served) -> Value {
-    let mut value = serde_json::to_value(object).expect("an object that was JSON is JSON");
+    let mut value = object.into_value();
     value["apiVersion"] = Value::String(served.api_version());
     value["kind"] = Value::String(served.kind.clone());
     value

@@ -307,10 +307,32 @@ async fn a_thousand_rollouts_take_one_watch_a_kind() {
     let calls = world.cluster.take_calls();
     let watches: Vec<&String> = calls.iter().filter(|call| call.starts_with("watch ")).collect();
     assert_eq!(watches, ["watch ReplicaSet.apps in n", "watch Pod in n", "watch Event in n", "watch Deployment.apps"]);
+    // Nor is one begun while services queue to apply: it would be told each step of each object.
+    let first = calls.iter().position(|call| call.starts_with("watch ")).expect("there is one");
+    let before = calls[..first].iter().filter(|call| call.starts_with("apply ")).count();
+    assert!(before > 1000 - 3 * world.settings.concurrency, "{before} objects were applied before the first watch");
     let applies = calls.iter().filter(|call| call.starts_with("apply ")).count();
     let writes = calls.iter().filter(|call| call.starts_with("write ")).count();
     // One list that looks for newcomers, lists of the state and of the kind, and nothing else: nobody polls.
     assert_eq!((applies, writes, calls.len()), (1000, 2001, 1 + 1000 + 2001 + 4 + 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_applied_is_looked_at_although_others_queue_for_long() {
+    let mut world = World::new();
+    world.settings.concurrency = 1;
+    world.cluster.cut(&["apply ConfigMap n/lost"]);
+    world.commit(&[
+        service("a", &[("Deployment.apps a", "v1")]),
+        service("b", &[("ConfigMap lost", "v1")]),
+        service("c", &[("ConfigMap c", "v1")]),
+        service("d", &[("ConfigMap d", "v1")]),
+    ]);
+    world.cycle().await;
+    let calls = world.cluster.take_calls();
+    let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("no `{call}`: {calls:#?}"));
+    assert!(at("apply ConfigMap n/lost") < at("watch Deployment.apps"), "{calls:#?}");
+    assert!(at("watch Deployment.apps") < at("apply ConfigMap n/d"), "{calls:#?}");
 }
 
 #[tokio::test(start_paused = true)]
