@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::Size;
 use crate::fleet::{Fleet, path};
+use crate::git_repository::{Repository, git};
 use crate::plane::{Counts, Plane, told};
 use crate::process::{Syncd, now, nudge};
 use crate::table::{head, median, row};
@@ -80,12 +81,16 @@ pub async fn one(size: Size) {
     plane.rest().await;
     plane.quiet().await;
     let bare = Bare::new(&plane).await;
-    let (mut changes, mut bares) = (Vec::new(), Vec::new());
+    let copy = Copy::new(&repository);
+    let (mut changes, mut bares, mut fetches) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..size.rounds {
         fleet.change(&repository, [round % size.services]);
         changes.push(follow(&plane, &syncd).await);
         bares.push(bare.send(&plane, &fleet, round).await);
+        fetches.push(copy.fetch(&repository));
     }
+    let whole = median(changes.iter().map(|change| change.cycle));
+    let (bare, fetch) = (median(bares), median(fetches));
     let of = |get: fn(&Change) -> f64| 1000.0 * median(changes.iter().map(get));
     head("one service changed, medians in ms", &["what", "ms"]);
     row(&["webhook to the new revision (ls-refs, fetch, index)", &format!("{:.1}", of(|c| c.revision))]);
@@ -94,12 +99,34 @@ pub async fn one(size: Size) {
     row(&["from the plan to the answer to the first apply", &format!("{:.1}", of(|c| c.first))]);
     row(&["whole cycle", &format!("{:.1}", of(|c| c.cycle))]);
     row(&["of it reading the repository", &format!("{:.1}", of(|c| c.source))]);
-    row(&["the same three writes, bare", &format!("{:.1}", 1000.0 * median(bares))]);
+    row(&["the same three writes, bare", &format!("{:.1}", 1000.0 * bare)]);
+    row(&["the same fetch, by git itself", &format!("{:.1}", 1000.0 * fetch)]);
+    row(&["whole cycle beside those two", &format!("{:.0} %", 100.0 * whole / (bare + fetch))]);
     row(&["processor time of syncd", &format!("{:.0}", of(|c| c.cpu))]);
     row(&["processor time of git", &format!("{:.0}", of(|c| c.git))]);
     println!("\nrequests: {}", changes.last().map(|change| told(&change.counts)).unwrap_or_default());
     drop(syncd);
     plane.clean(&fleet).await;
+}
+
+/// A copy that git itself keeps: bare and shallow, as that of `syncd`.
+struct Copy(tempfile::TempDir);
+
+impl Copy {
+    fn new(repository: &Repository) -> Copy {
+        let copy = Copy(tempfile::tempdir().unwrap());
+        assert!(git(copy.0.path()).args(["init", "--quiet", "--bare", "."]).status().unwrap().success());
+        copy.fetch(repository);
+        copy
+    }
+
+    /// Fetches what is new. Returns the seconds that it takes.
+    fn fetch(&self, repository: &Repository) -> f64 {
+        let began = now();
+        let fetched = git(self.0.path()).args(["fetch", "--quiet", "--depth=1", &repository.url(), "main"]).status();
+        assert!(fetched.unwrap().success());
+        now() - began
+    }
 }
 
 /// The requests of such a cycle, sent one after the other by nobody in particular: two writes of the state with an apply between them.

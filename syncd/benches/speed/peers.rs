@@ -1,7 +1,8 @@
 //! The same fleet by other tools, each with its own defaults and without waiting, from an empty cluster; those that are there.
 //!
-//! `kubectl` is the one on PATH, `helm` the one that `HELM` names. None of them removes what is no longer wanted unless it is told to, and none records
-//! before it creates: what they leave out is cheaper than what `syncd` does.
+//! `kubectl` is the one on PATH, `helm` the one that `HELM` names, Flux's library the program that `FLUX_SSA` names
+//! (`conformance/kubernetes/peers/flux`). None of them removes what is no longer wanted unless it is told to, and none records before it creates:
+//! what they leave out is cheaper than what `syncd` does.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,6 +41,10 @@ fn tools() -> Vec<Tool> {
         let arguments: &[&str] = &["install", "fleet", "{}", "--namespace", "syncd"];
         let again: &[&str] = &["upgrade", "fleet", "{}", "--namespace", "syncd"];
         tools.push(Tool { name: "helm", program, arguments, again });
+    }
+    if let Some(program) = std::env::var("FLUX_SSA").ok().filter(|program| !program.is_empty()) {
+        let arguments: &[&str] = &["{}"];
+        tools.push(Tool { name: "Flux's ssa library", program, arguments, again: arguments });
     }
     tools
 }
