@@ -30,7 +30,7 @@ use crate::rules::Rules;
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Longest that a watch is put off for the sake of those who have not applied yet.
-const PUT_OFF_MAX: Duration = Duration::from_secs(5);
+const PUT_OFF_MAX: Duration = Duration::from_secs(15);
 
 /// The watches of one plan.
 pub(super) struct Watches<'a> {
