@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 use manifest::{Hash, ObjectRef};
@@ -118,25 +119,38 @@ struct Run<'a, C> {
 /// do not hold what they are going to send.
 const TURNS_PER_REQUEST: usize = 2;
 
+/// Longest that looking is put off for the sake of those who queue,
+const PUT_OFF_MAX: Duration = Duration::from_secs(15);
+/// and the part of the shortest wait of a plan.
+const PUT_OFF_PART: u32 = 4;
+
 /// Whose turn it is to send requests.
 struct Turns {
     free: Semaphore,
     /// Services that wait for their turn.
     waiting: AtomicUsize,
     nobody_waits: Notify,
+    /// Longest that somebody else is patient with the queue.
+    patience: Duration,
 }
 
 impl Turns {
-    fn new(concurrency: usize) -> Self {
-        let free = Semaphore::new(TURNS_PER_REQUEST * concurrency);
-        Turns { free, waiting: AtomicUsize::new(0), nobody_waits: Notify::new() }
+    fn new(concurrency: usize, plan: &Plan) -> Self {
+        let shortest = plan.services.values().map(|service| service.timeout_seconds).min().unwrap_or_default();
+        Turns {
+            free: Semaphore::new(TURNS_PER_REQUEST * concurrency),
+            waiting: AtomicUsize::new(0),
+            nobody_waits: Notify::new(),
+            patience: PUT_OFF_MAX.min(Duration::from_secs(shortest) / PUT_OFF_PART),
+        }
     }
 
-    /// Waits until nobody waits for a turn any more.
-    async fn queue_ends(&self) {
+    /// Waits until nobody waits for a turn any more, with patience.
+    async fn end_of_queue(&self) {
         let ends = self.nobody_waits.notified();
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            ends.await;
+            // Whether it ended does not matter.
+            let _ = tokio::time::timeout(self.patience, ends).await;
         }
     }
 }
@@ -225,7 +239,7 @@ pub async fn execute<C: Cluster>(
             workload_namespaces(plan),
         ),
         requests: Semaphore::new(settings.concurrency.max(1)),
-        turns: Turns::new(settings.concurrency.max(1)),
+        turns: Turns::new(settings.concurrency.max(1), plan),
     };
     let mut records = run.write_ahead(state).await;
     let holders = holders(plan, state, &records);

@@ -1,4 +1,5 @@
-//! The same fleet by other tools, each with its own defaults and without waiting, from an empty cluster; those that are there.
+//! The same fleet by the load generator, by `syncd` and by other tools, each with its own defaults and without waiting, from an empty cluster; those
+//! that are there.
 //!
 //! `kubectl` is the one on PATH, `helm` the one that `HELM` names, Flux's library the program that `FLUX_SSA` names
 //! (`conformance/kubernetes/peers/flux`). None of them removes what is no longer wanted unless it is told to, and none records before it creates:
@@ -12,7 +13,7 @@ use manifest::yaml;
 use crate::Size;
 use crate::fleet::{Fleet, name};
 use crate::plane::Plane;
-use crate::process::to_its_end;
+use crate::process::{Once, once, to_its_end};
 use crate::table::{head, median, row};
 
 /// One way to apply a folder.
@@ -49,6 +50,9 @@ fn tools() -> Vec<Tool> {
     tools
 }
 
+/// Requests that the load generator has under way.
+const UNDER_WAY: usize = 16;
+
 pub async fn measure(size: Size) {
     let plane = Plane::open().await;
     println!("\npeers: {} services, {}, {} rounds", size.services, plane.name(), size.rounds);
@@ -58,35 +62,78 @@ pub async fn measure(size: Size) {
     );
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     let objects = (4 * size.services) as f64;
-    for tool in tools() {
-        let mut runs = Vec::new();
-        for round in 0..size.rounds {
-            let fleet = Fleet::new(size.services, size.replicas, &format!("peer{round}"));
-            plane.prepare(&fleet).await;
-            let folder = tempfile::tempdir().unwrap();
-            write(&fleet, folder.path());
-            let first = run(&plane, &tool, tool.arguments, folder.path()).await;
-            let again = run(&plane, &tool, tool.again, folder.path()).await;
-            runs.extend(first.zip(again));
-            let release = "/api/v1/namespaces/syncd/secrets?labelSelector=owner%3Dhelm";
-            plane.send("DELETE", release, "application/json", Vec::new()).await;
-            plane.clean(&fleet).await;
-        }
-        if runs.is_empty() {
-            row(&[tool.name, "did not run", "", "", "", "", ""]);
-            continue;
-        }
-        let of = |get: fn(&(Run, Run)) -> f64| median(runs.iter().map(get));
-        row(&[
-            tool.name.to_owned(),
-            format!("{:.0}", objects / of(|(first, _)| first.wall)),
-            format!("{:.2}", of(|(first, _)| first.wall)),
-            format!("{:.2}", of(|(first, _)| first.cpu)),
-            format!("{:.0}", of(|(first, _)| first.peak)),
-            format!("{:.2}", of(|(_, again)| again.wall)),
-            format!("{:.2}", of(|(_, again)| again.cpu)),
-        ]);
+    let mut runs = Vec::new();
+    for round in 0..size.rounds {
+        runs.push(load(&plane, size, round).await);
     }
+    tell(&format!("load generator, {UNDER_WAY} under way"), objects, &runs);
+    runs.clear();
+    for round in 0..size.rounds {
+        runs.push(sync(&plane, size, round).await);
+    }
+    tell("`syncd once`, until the last apply", objects, &runs);
+    for tool in tools() {
+        runs.clear();
+        for round in 0..size.rounds {
+            runs.extend(apply(&plane, size, round, &tool).await);
+        }
+        tell(tool.name, objects, &runs);
+    }
+}
+
+fn tell(who: &str, objects: f64, runs: &[(Run, Run)]) {
+    if runs.is_empty() {
+        return row(&[who, "did not run", "", "", "", "", ""]);
+    }
+    let of = |get: fn(&(Run, Run)) -> f64| median(runs.iter().map(get));
+    row(&[
+        who.to_owned(),
+        format!("{:.0}", objects / of(|(first, _)| first.wall)),
+        format!("{:.2}", of(|(first, _)| first.wall)),
+        format!("{:.2}", of(|(first, _)| first.cpu)),
+        format!("{:.0}", of(|(first, _)| first.peak)),
+        format!("{:.2}", of(|(_, again)| again.wall)),
+        format!("{:.2}", of(|(_, again)| again.cpu)),
+    ]);
+}
+
+/// The limit: bodies that are there already, and nothing else.
+async fn load(plane: &Plane, size: Size, round: usize) -> (Run, Run) {
+    let fleet = Fleet::new(size.services, size.replicas, &format!("load{round}"));
+    plane.prepare(&fleet).await;
+    let run = async || {
+        let load = plane.load(&fleet, UNDER_WAY, false).await;
+        Run { wall: load.wall, cpu: load.cpu, peak: 0.0 }
+    };
+    let runs = (run().await, run().await);
+    plane.clean(&fleet).await;
+    runs
+}
+
+/// The time of the first one ends with the last apply, for the others do not wait either; its processor time does not, nor that of the second.
+async fn sync(plane: &Plane, size: Size, round: usize) -> (Run, Run) {
+    let fleet = Fleet::new(size.services, size.replicas, &format!("sync{round}"));
+    let repository = fleet.commit();
+    plane.prepare(&fleet).await;
+    let first = once(&repository, &plane.kubeconfig, &[]).await;
+    let again = once(&repository, &plane.kubeconfig, &[]).await;
+    plane.clean(&fleet).await;
+    let run = |once: &Once, wall| Run { wall, cpu: once.usage.cpu, peak: once.usage.peak };
+    (run(&first, first.applying()), run(&again, again.wall))
+}
+
+/// Nothing: the tool is not there, or failed.
+async fn apply(plane: &Plane, size: Size, round: usize, tool: &Tool) -> Option<(Run, Run)> {
+    let fleet = Fleet::new(size.services, size.replicas, &format!("peer{round}"));
+    plane.prepare(&fleet).await;
+    let folder = tempfile::tempdir().unwrap();
+    write(&fleet, folder.path());
+    let first = run(plane, tool, tool.arguments, folder.path()).await;
+    let again = run(plane, tool, tool.again, folder.path()).await;
+    let release = "/api/v1/namespaces/syncd/secrets?labelSelector=owner%3Dhelm";
+    plane.send("DELETE", release, "application/json", Vec::new()).await;
+    plane.clean(&fleet).await;
+    first.zip(again)
 }
 
 struct Run {

@@ -29,9 +29,6 @@ use crate::rules::Rules;
 /// Longest pause before a watch that could not be begun is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Longest that a watch is put off for the sake of those who have not applied yet.
-const PUT_OFF_MAX: Duration = Duration::from_secs(15);
-
 /// The watches of one plan.
 pub(super) struct Watches<'a> {
     environment: String,
@@ -258,7 +255,7 @@ impl<'a> Watches<'a> {
 
     /// Follows one kind, for ever.
     async fn follow<C: Cluster>(&self, cluster: &C, turns: &Turns, ask: Ask) -> Infallible {
-        let _ = tokio::time::timeout(PUT_OFF_MAX, turns.queue_ends()).await;
+        turns.end_of_queue().await;
         let mut pause = self.pause;
         loop {
             let begun = match &ask {

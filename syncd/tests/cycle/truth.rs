@@ -319,20 +319,26 @@ async fn a_thousand_rollouts_take_one_watch_a_kind() {
 
 #[tokio::test(start_paused = true)]
 async fn who_has_applied_is_looked_at_although_others_queue_for_long() {
-    let mut world = World::new();
-    world.settings.concurrency = 1;
-    world.cluster.cut(&["apply ConfigMap n/lost"]);
-    world.commit(&[
-        service("a", &[("Deployment.apps a", "v1")]),
-        service("b", &[("ConfigMap lost", "v1")]),
-        service("c", &[("ConfigMap c", "v1")]),
-        service("d", &[("ConfigMap d", "v1")]),
-    ]);
-    world.cycle().await;
-    let calls = world.cluster.take_calls();
-    let at = |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("no `{call}`: {calls:#?}"));
-    assert!(at("apply ConfigMap n/lost") < at("watch Deployment.apps"), "{calls:#?}");
-    assert!(at("watch Deployment.apps") < at("apply ConfigMap n/d"), "{calls:#?}");
+    // Two have a turn: one of them loses its request, and waits half a minute for an answer. The last one queues as long.
+    for timeout_seconds in [300, 12] {
+        let sync = Sync { timeout_seconds, ..Sync::default() };
+        let mut world = World::new();
+        world.settings.concurrency = 1;
+        world.cluster.cut(&["apply ConfigMap n/lost"]);
+        world.commit(&[
+            service("a", &[("Deployment.apps a", "slow=10s")]).sync(sync),
+            service("b", &[("ConfigMap lost", "v1")]),
+            service("c", &[("ConfigMap c", "v1")]),
+            service("d", &[("ConfigMap d", "v1")]),
+        ]);
+        let report = world.cycle().await;
+        assert_eq!(report.services["a"].state, ServiceState::Synced, "{:#?}", report.services["a"]);
+        let calls = world.cluster.take_calls();
+        let at =
+            |call: &str| calls.iter().position(|one| one == call).unwrap_or_else(|| panic!("no `{call}`: {calls:#?}"));
+        assert!(at("apply ConfigMap n/lost") < at("watch Deployment.apps"), "{calls:#?}");
+        assert!(at("watch Deployment.apps") < at("apply ConfigMap n/d"), "{calls:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
