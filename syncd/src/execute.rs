@@ -11,20 +11,18 @@ mod cause;
 mod objects;
 mod service;
 mod settle;
+mod turns;
 mod waiting;
 mod watching;
 mod yielding;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 use manifest::{Hash, ObjectRef};
 use smol_str::SmolStr;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, side_by_side};
@@ -39,6 +37,7 @@ use crate::state::{self, Held, Intent, Reading, Record, State, StateError, Store
 
 use board::Board;
 pub use objects::{apply_of, is_replaced};
+use turns::Turns;
 use watching::{Subscription, Watches};
 pub use yielding::left_to_others;
 
@@ -113,99 +112,6 @@ struct Run<'a, C> {
     requests: Semaphore,
     /// Services that send requests or have them ready.
     turns: Turns,
-}
-
-/// Number of services that may have requests ready for each that is under way: so many that none waits for a service, and so few that thousands
-/// do not hold what they are going to send.
-const TURNS_PER_REQUEST: usize = 2;
-
-/// Longest that looking is put off for the sake of those who queue,
-const PUT_OFF_MAX: Duration = Duration::from_secs(15);
-/// and the part of the shortest wait of a plan.
-const PUT_OFF_PART: u32 = 4;
-
-/// Whose turn it is to send requests.
-struct Turns {
-    free: Semaphore,
-    /// Services that wait for their turn.
-    waiting: AtomicUsize,
-    nobody_waits: Notify,
-    /// Longest that somebody else is patient with the queue.
-    patience: Duration,
-}
-
-impl Turns {
-    fn new(concurrency: usize, plan: &Plan) -> Self {
-        let shortest = plan.services.values().map(|service| service.timeout_seconds).min().unwrap_or_default();
-        Turns {
-            free: Semaphore::new(TURNS_PER_REQUEST * concurrency),
-            waiting: AtomicUsize::new(0),
-            nobody_waits: Notify::new(),
-            patience: PUT_OFF_MAX.min(Duration::from_secs(shortest) / PUT_OFF_PART),
-        }
-    }
-
-    /// Waits until nobody waits for a turn any more, with patience.
-    async fn end_of_queue(&self) {
-        let ends = self.nobody_waits.notified();
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            // Whether it ended does not matter.
-            let _ = tokio::time::timeout(self.patience, ends).await;
-        }
-    }
-}
-
-/// A place in the queue, left when it is dropped.
-struct Queued<'a>(&'a Turns);
-
-impl<'a> Queued<'a> {
-    fn new(turns: &'a Turns) -> Self {
-        turns.waiting.fetch_add(1, Ordering::Relaxed);
-        Queued(turns)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        if self.0.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.nobody_waits.notify_waiters();
-        }
-    }
-}
-
-/// The turn of a service, which it gives back whenever it waits for something else than its requests.
-struct Turn<'a> {
-    turns: &'a Turns,
-    held: Mutex<Option<SemaphorePermit<'a>>>,
-}
-
-impl<'a> Turn<'a> {
-    fn new(turns: &'a Turns) -> Self {
-        Turn { turns, held: Mutex::default() }
-    }
-
-    /// Waits until it is the service's turn, unless it is.
-    async fn take(&self) {
-        if self.held().is_some() {
-            return;
-        }
-        let permit = match self.turns.free.try_acquire() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
-                let _queued = Queued::new(self.turns);
-                self.turns.free.acquire().await.ok()
-            }
-        };
-        *self.held() = permit;
-    }
-
-    fn give_back(&self) {
-        self.held().take();
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<SemaphorePermit<'a>>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Carries out a plan. `before` says how services that are not synced stood: what did not change is not told again.

@@ -11,9 +11,10 @@ use smol_str::SmolStr;
 use tokio::time::Instant;
 
 use super::service::Stop;
+use super::turns::Turn;
 use super::watching::Sight;
 use super::yielding::left_to_others;
-use super::{Next, Pause, Run, Turn};
+use super::{Next, Pause, Run};
 use crate::adoption;
 use crate::cluster::{
     ANNOTATION_HASH, Apply, Cluster, ClusterError, Deletion, ErrorClass, GroupKind, LABEL_ENVIRONMENT, LABEL_SERVICE,

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::board::Fact;
 use super::objects::{Applied, Deleted, Expected};
-use super::{Done, Holders, Pause, Run, Turn, Widening};
+use super::turns::Turn;
+use super::{Done, Holders, Pause, Run, Widening};
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, Observed};
 use crate::live::defined_kind;
 use crate::plan::order::FOUNDATIONS;

@@ -18,8 +18,8 @@ use serde_json::Value;
 use smol_str::SmolStr;
 use tokio::sync::{Notify, mpsc};
 
-use super::Turns;
 use super::around::{Around, Kin};
+use super::turns::Turns;
 use crate::cluster::{Cluster, ClusterError, GroupKind, WatchEvent};
 use crate::live::observed;
 use crate::readiness::pods::{Evidence, runs_pods};
