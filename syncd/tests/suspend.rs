@@ -70,9 +70,11 @@ async fn a_service_is_suspended_shown_survives_a_restart_and_is_resumed() {
     let revision = commit(&repository, "two");
     daemon.line(|line| line["message"] == "a new revision came" && line["revision"] == json!(revision)).await;
     daemon.page("/metrics", |text| text.contains("syncd_suspended{scope=\"object\",environment=\"staging\"} 1")).await;
+    // The cycle of the revision tells it at its end.
+    let state = "syncd_service_state{service=\"app1\",state=\"suspended\",environment=\"staging\"} 1";
+    daemon.page("/metrics", |text| text.contains(state)).await;
     let metrics = daemon.get("/metrics").await.1;
     assert!(metrics.contains("syncd_suspended{scope=\"service\",environment=\"staging\"} 1"), "{metrics}");
-    let state = "syncd_service_state{service=\"app1\",state=\"suspended\",environment=\"staging\"} 1";
     assert!(metrics.contains(state), "{metrics}");
     daemon.page("/status", |text| text.contains("suspended") && text.contains(": incident 7")).await;
     let overview: Value = serde_json::from_str(&daemon.get("/api/v1/overview").await.1).unwrap();
