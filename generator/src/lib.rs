@@ -247,7 +247,8 @@ impl<'w> Outcome<'w> {
         let diagnostics = release::warnings(service, chart);
         let output = work.committed.take().map(|Committed { entry, resources, .. }| {
             let Service { version, chart, sync, .. } = service;
-            let entry = Entry { version: version.clone(), chart: chart.clone(), sync: sync.clone(), ..*entry };
+            let (version, chart) = (version.into(), chart.into());
+            let entry = Entry { version, chart, sync: sync.clone(), ..*entry };
             Output { entry, resources, objects: Vec::new() }
         });
         Outcome { work, diagnostics, has_said: false, output, custom: None }
@@ -323,7 +324,7 @@ fn render_release(outcome: &mut Outcome<'_>, ground: &Ground<'_>) -> Option<Outp
     let resources = layout::resources(&mut manifests);
     let content = Hash::of(resources.as_bytes());
     let Service { version, chart, sync, .. } = *service;
-    let (version, chart, sync) = (version.clone(), chart.clone(), sync.clone());
+    let (version, chart, sync) = (version.into(), chart.into(), sync.clone());
     let entry = Entry { chart, content, inputs: *inputs, objects: manifests.len(), sync, version };
     Some(Output { entry, resources: resources.into(), objects })
 }

@@ -25,6 +25,14 @@ impl Hash {
         Hash(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Returns what follows its text form, if `text` begins with it. Nothing is written for that.
+    pub(crate) fn strip_from<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let (digits, rest) = text.split_first_chunk::<64>()?;
+        let is = |byte: &u8, pair: &[u8]| pair == [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+        self.0.iter().zip(digits.chunks_exact(2)).all(|(byte, pair)| is(byte, pair)).then_some(rest)
+    }
+
     /// Returns the first 12 digits, for people.
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()
@@ -85,7 +93,7 @@ impl Visitor<'_> for Digits {
 /// A hash over labelled parts, in the order in which they are added.
 ///
 /// `context` separates uses: the same parts under two contexts give two unrelated hashes. Use one fixed sentence for each use,
-/// for example `"manifest index root 1"`.
+/// for example `"syncd deletions 1"`.
 pub struct Parts {
     hasher: blake3::Hasher,
     /// What is not hashed yet: many bytes at once go several times as fast as few.
@@ -130,6 +138,9 @@ mod tests {
         let hash = Hash::of(b"");
         assert_eq!(hash.to_string(), "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262");
         assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!(hash.strip_from(format!("{hash}, and more").as_bytes()), Some(&b", and more"[..]));
+        assert_eq!(hash.strip_from(&hash.to_string().as_bytes()[1..]), None);
+        assert_eq!(Hash::of(b"x").strip_from(hash.to_string().as_bytes()), None);
         assert_eq!(hash.short(), "af1349b9f5f9");
     }
 

@@ -7,13 +7,17 @@
 //! `to_json` gives the same bytes for the same index. A field that this version does not know is refused, because it could change what
 //! the others mean; a change of meaning gets a new [`FORMAT`].
 
+mod over;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::hash::{Hash, Parts};
+use smol_str::SmolStr;
+
+use crate::hash::Hash;
 use crate::object::{DNS_LABEL_RULE, is_dns_label};
 
 /// The format that this version reads and writes.
@@ -45,10 +49,10 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Sync::is_default")]
     pub sync: Sync,
     /// The service's version.
-    pub version: String,
+    pub version: SmolStr,
     /// Name of the chart that rendered it. Last, because it hardly ever changes: a service that is added after this one puts a comma
     /// behind its entry, and git merges that with a change of the entry only where an unchanged line is between the two.
-    pub chart: String,
+    pub chart: SmolStr,
 }
 
 /// How `syncd` is to treat a service: the effective `sync.yaml`.
@@ -226,6 +230,20 @@ impl Index {
         Ok(Index { environment: file.environment, services: file.services })
     }
 
+    /// As [`Index::parse`], together with what [`Index::root`] says. Where another index of the environment is `known`, what did not change is
+    /// taken over from that one.
+    ///
+    /// # Errors
+    /// Those of [`Index::parse`].
+    pub fn parse_over(bytes: &[u8], environment: &str, known: Option<&Index>) -> Result<(Self, Hash), IndexError> {
+        if let Some(index) = known.and_then(|known| over::read(bytes, environment, known)) {
+            return Ok((index, Hash::of(bytes)));
+        }
+        let index = Index::parse(bytes, environment)?;
+        let root = index.root();
+        Ok((index, root))
+    }
+
     /// Returns the text of `index.json`.
     pub fn to_json(&self) -> String {
         let file = File { environment: self.environment.clone(), format: FORMAT, services: self.services.clone() };
@@ -234,17 +252,10 @@ impl Index {
         text
     }
 
-    /// Returns the one hash of the environment: over every service and all that its entry says.
+    /// Returns the one hash of the environment, over every service and all that its entry says: what `b3sum` prints for the `index.json` that
+    /// `generator` writes of it.
     pub fn root(&self) -> Hash {
-        let mut parts = Parts::new("manifest index root 1");
-        parts.add("environment", self.environment.as_bytes());
-        let mut text = Vec::new();
-        for (name, entry) in &self.services {
-            text.clear();
-            serde_json::to_writer(&mut text, entry).expect("an entry has string keys only");
-            parts.add(name, &text);
-        }
-        parts.finish()
+        Hash::of(self.to_json().as_bytes())
     }
 
     /// Returns the path of an environment's index, from the root of the repository.
@@ -300,12 +311,12 @@ mod tests {
 
     fn example() -> Index {
         let entry = |version: &str, sync: Sync| Entry {
-            chart: "generic".to_owned(),
+            chart: "generic".into(),
             content: Hash::of(version.as_bytes()),
             inputs: Hash::of(b"inputs"),
             objects: 6,
             sync,
-            version: version.to_owned(),
+            version: version.into(),
         };
         let late = Sync { wave: 1, depends_on: vec!["app1".to_owned()], ..Sync::default() };
         let services = [("app1", entry("1.0", Sync::default())), ("app2", entry("2.0", late))];
@@ -390,7 +401,7 @@ mod tests {
         };
         let changes: [fn(&mut Entry); 5] = [
             |entry| entry.content = Hash::of(b"x"),
-            |entry| entry.version = "x".to_owned(),
+            |entry| entry.version = "x".into(),
             |entry| entry.sync.prune = false,
             |entry| entry.sync.drift = Some(DriftPolicy::Correct),
             |entry| entry.objects = 7,

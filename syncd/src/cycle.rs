@@ -329,7 +329,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
     async fn read_index(&self, revision: &Revision, commit: CommitInfo) -> Result<Source, SourceError> {
         let (environment, limits) = (&self.settings.environment, &self.settings.limits);
-        desired::read_index(self.repo, revision, commit, environment, limits).await
+        let known = self.memory.source.as_ref().map(|source| &*source.index);
+        desired::read_index(self.repo, revision, commit, (environment, known), limits).await
     }
 
     fn keep_source(&mut self, error: &SourceError, in_force: Option<&Revision>) {
@@ -785,8 +786,13 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
 
 /// Returns the kinds of all recorded objects, or only those of some services.
 fn recorded_kinds(state: &State, of: Option<&BTreeSet<String>>) -> BTreeSet<GroupKind> {
-    let records = state.records().filter(|(name, _)| of.is_none_or(|of| of.contains(*name)));
-    records.flat_map(|(_, record)| record.held.keys().map(GroupKind::of)).collect()
+    match of {
+        Some(of) => {
+            let records = of.iter().filter_map(|name| state.record(name));
+            records.flat_map(|record| record.held.keys().map(GroupKind::of)).collect()
+        }
+        None => state.records().flat_map(|(_, record)| record.held.keys().map(GroupKind::of)).collect(),
+    }
 }
 
 /// Returns what services say themselves about drift.

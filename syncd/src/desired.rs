@@ -4,7 +4,7 @@
 //! index yields nothing at all, a bad file nothing of its service; no object is wanted by two services; what could not be read is never
 //! taken for empty.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_set};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use litemap::LiteMap;
@@ -18,7 +18,8 @@ use smol_str::SmolStr;
 use crate::config::{History, Limits, Settings};
 use crate::ownership::may_yield;
 use crate::repo::{CommitInfo, Lineage, Repo, RepoError, Revision};
-use crate::state::{Reading, State, is_state};
+use crate::sought::Sought;
+use crate::state::{self, Reading, State, is_state};
 
 /// A revision whose index can be followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,38 @@ pub enum Content {
         /// The objects that it wants, where the file could be read so far; nothing: unknown.
         claims: Option<BTreeSet<ObjectRef>>,
     },
+}
+
+/// The objects that a service wants, or a superset of them ([`Desired::claims`]).
+#[derive(Debug, Clone)]
+pub enum Claims<'a> {
+    /// Those of its file.
+    Read {
+        /// All of them.
+        objects: &'a LiteMap<ObjectRef, Object>,
+        /// How many of them were told.
+        next: usize,
+    },
+    /// Those of a file that is not to be followed.
+    Refused(btree_set::Iter<'a, ObjectRef>),
+    /// Those of its record.
+    Recorded(state::Claims<'a>),
+}
+
+impl<'a> Iterator for Claims<'a> {
+    type Item = &'a ObjectRef;
+
+    fn next(&mut self) -> Option<&'a ObjectRef> {
+        match self {
+            Claims::Read { objects, next } => {
+                let (id, _) = objects.get_indexed(*next)?;
+                *next += 1;
+                Some(id)
+            }
+            Claims::Refused(ids) => ids.next(),
+            Claims::Recorded(ids) => ids.next(),
+        }
+    }
 }
 
 /// An object that is wanted.
@@ -268,7 +301,7 @@ pub async fn check_revision<R: Repo>(
     }
 }
 
-/// Reads the index of a fetched revision.
+/// Reads the index of a fetched revision; over one that is `known`, where there is one, of which most is usually taken over.
 ///
 /// # Errors
 /// See [`SourceError`].
@@ -276,7 +309,7 @@ pub async fn read_index<R: Repo>(
     repo: &R,
     revision: &Revision,
     commit: CommitInfo,
-    environment: &str,
+    (environment, known): (&str, Option<&Index>),
     limits: &Limits,
 ) -> Result<Source, SourceError> {
     let path = Index::path(environment);
@@ -288,12 +321,11 @@ pub async fn read_index<R: Repo>(
         let (bytes, bytes_max) = (bytes.len(), limits.index_bytes);
         return Err(SourceError::IndexTooLarge { revision: revision.clone(), path, bytes, bytes_max });
     }
-    let index = Index::parse(&bytes, environment).map_err(|source| SourceError::Index {
-        revision: revision.clone(),
-        path,
-        source,
-    })?;
-    Ok(Source::new(revision.clone(), commit, index))
+    let revision = revision.clone();
+    match Index::parse_over(&bytes, environment, known) {
+        Ok((index, root)) => Ok(Source { revision, commit, index: Arc::new(index), root, kept: BTreeMap::new() }),
+        Err(source) => Err(SourceError::Index { revision, path, source }),
+    }
 }
 
 /// Most files that are read at once.
@@ -473,11 +505,11 @@ fn check_metadata(manifest: &Manifest) -> Result<(), String> {
 /// Refuses every service that was read and wants an object that another service wants too. What only others want is looked up and not
 /// gathered: there may be many of them.
 fn refuse_shared(desired: &mut Desired, state: &State) {
-    let read: BTreeSet<ObjectRef> =
-        desired.services.keys().flat_map(|service| desired.claims(service, state)).flatten().cloned().collect();
+    let read: Sought<'_> =
+        desired.services.keys().flat_map(|service| desired.claims(service, state)).flatten().collect();
     let mut wanted_by: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
     for (service, claims) in desired.all_claims(state) {
-        for id in claims.into_iter().flatten().filter(|id| read.contains(*id)) {
+        for id in claims.into_iter().flatten().filter(|id| read.contains(id)) {
             wanted_by.entry(id.clone()).or_default().push(service.clone());
         }
     }
@@ -497,30 +529,22 @@ fn refuse_shared(desired: &mut Desired, state: &State) {
 
 impl Desired {
     /// Returns the objects that a service of the index wants, or a superset of them; nothing if that is not known.
-    pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<Vec<&'a ObjectRef>> {
+    pub fn claims<'a>(&'a self, service: &str, state: &'a State) -> Option<Claims<'a>> {
         self.claims_by(service, self.source.index.services.get(service)?, state.services.get(service))
     }
 
     /// Returns what [`Desired::claims`] says of every service of the index, in order.
-    pub fn all_claims<'a>(
-        &'a self,
-        state: &'a State,
-    ) -> impl Iterator<Item = (&'a String, Option<Vec<&'a ObjectRef>>)> {
+    pub fn all_claims<'a>(&'a self, state: &'a State) -> impl Iterator<Item = (&'a String, Option<Claims<'a>>)> {
         let services = state.beside(&self.source.index);
         services.filter_map(|(name, entry, reading)| Some((name, self.claims_by(name, entry?, reading))))
     }
 
-    fn claims_by<'a>(
-        &'a self,
-        service: &str,
-        entry: &Entry,
-        reading: Option<&'a Reading>,
-    ) -> Option<Vec<&'a ObjectRef>> {
+    fn claims_by<'a>(&'a self, service: &str, entry: &Entry, reading: Option<&'a Reading>) -> Option<Claims<'a>> {
         let recorded = || reading.and_then(Reading::record).and_then(|record| record.claims(&entry.content));
         match self.services.get(service) {
-            Some(Content::Objects(objects)) => Some(objects.keys().collect()),
-            Some(Content::Refused { claims: Some(claims), .. }) => Some(claims.iter().collect()),
-            Some(Content::Refused { claims: None, .. }) | None => recorded(),
+            Some(Content::Objects(objects)) => Some(Claims::Read { objects, next: 0 }),
+            Some(Content::Refused { claims: Some(claims), .. }) => Some(Claims::Refused(claims.iter())),
+            Some(Content::Refused { claims: None, .. }) | None => recorded().map(Claims::Recorded),
         }
     }
 

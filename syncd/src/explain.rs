@@ -168,8 +168,8 @@ pub fn planned<'a>(id: &ObjectRef, plan: &'a Plan) -> Option<(&'a String, &'a Pl
 /// Returns the service that wants an object.
 pub fn wanted_by<'a>(id: &ObjectRef, foresight: &'a Foresight) -> Option<&'a String> {
     let (desired, state) = (foresight.desired.as_ref()?, foresight.state.as_ref()?);
-    let wants = |claims: Option<Vec<&ObjectRef>>| claims.is_some_and(|claims| claims.contains(&id));
-    desired.all_claims(state).find_map(|(service, claims)| wants(claims).then_some(service))
+    let mut all = desired.all_claims(state);
+    all.find_map(|(service, claims)| claims.into_iter().flatten().any(|claimed| claimed == id).then_some(service))
 }
 
 fn wanted(id: &ObjectRef, foresight: &Foresight, file: Option<&str>) -> Option<Wanted> {
@@ -179,7 +179,7 @@ fn wanted(id: &ObjectRef, foresight: &Foresight, file: Option<&str>) -> Option<W
     let object = foresight.desired.as_ref()?.object(service, id);
     Some(Wanted {
         service: service.clone(),
-        version: entry.version.clone(),
+        version: entry.version.to_string(),
         revision: source.kept.get(service).unwrap_or(&source.revision).to_string(),
         subject: source.commit.subject.clone(),
         file: Index::resources_path(&source.index.environment, service),

@@ -118,7 +118,7 @@ pub async fn look<C: Cluster>(
     let mut findings = Findings { unreadable, ..Findings::default() };
     for (service, claims) in desired.all_claims(state) {
         match claims {
-            Some(ids) => wanted.extend(ids.into_iter().map(|id| (id, service))),
+            Some(ids) => wanted.extend(ids.map(|id| (id, service))),
             None => findings.unproven = findings.unproven.or(Some(service.clone())),
         }
     }

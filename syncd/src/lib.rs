@@ -37,6 +37,7 @@ pub mod suspension;
 
 pub mod cluster;
 pub mod repo;
+mod sought;
 
 pub mod yaml_file;
 

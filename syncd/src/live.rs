@@ -92,6 +92,11 @@ impl Live {
         }
     }
 
+    /// Tells whether nothing is known of any object.
+    pub fn is_blank(&self) -> bool {
+        self.listed.is_empty() && self.owned.is_empty() && self.seen.is_empty()
+    }
+
     /// Returns an object that is known to exist. Nothing: it is not there, or that is not known.
     pub fn present(&self, id: &ObjectRef) -> Option<&Observed> {
         match self.presence(id) {

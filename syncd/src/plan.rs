@@ -26,6 +26,7 @@ use crate::live::{Live, Presence, annotation, defined_kind};
 use crate::readiness::{self, pods::is_non_blocking};
 use crate::repo::Revision;
 use crate::report::{HeldDeletions, Suspended, Trigger};
+use crate::sought::Sought;
 use crate::state::{Held, Reading, Record, State};
 
 use order::{FOUNDATIONS, Place, stage_of};
@@ -79,7 +80,7 @@ pub struct ServicePlan {
     /// Hash of its `resources.yaml`; absent when it left the index.
     pub content: Option<Hash>,
     /// Its version; absent when it left the index.
-    pub version: Option<String>,
+    pub version: Option<SmolStr>,
     /// Why nothing is done for it. Then all lists are empty.
     pub problem: Option<Problem>,
     /// Services of this plan in lower waves are ready before it starts.
@@ -520,16 +521,15 @@ impl<'a> Scene<'a> {
         policy: &'a Policy,
     ) -> Self {
         // Of an environment of many services, few are planned for: what concerns the others alone is not gathered.
-        let mut concerned: BTreeSet<&ObjectRef> = live.owned.keys().collect();
-        concerned
-            .extend(selection.act.iter().filter_map(|name| state.record(name)).flat_map(|record| record.held.keys()));
-        concerned.extend(desired.services.keys().filter_map(|name| desired.claims(name, state)).flatten());
+        let held = selection.act.iter().filter_map(|name| state.record(name)).flat_map(|record| record.held.keys());
+        let wanted = desired.services.keys().filter_map(|name| desired.claims(name, state)).flatten();
+        let concerned: Sought<'_> = live.owned.keys().chain(held).chain(wanted).collect();
         let mut wanted_by = BTreeMap::new();
         let mut unproven = None;
         for (service, claims) in desired.all_claims(state) {
             match claims {
                 Some(ids) => {
-                    let ids = ids.into_iter().filter(|id| concerned.contains(id));
+                    let ids = ids.filter(|id| concerned.contains(id));
                     wanted_by.extend(ids.map(|id| (id, service.as_str())));
                 }
                 None => unproven = unproven.or(Some(service.as_str())),

@@ -354,7 +354,7 @@ pub struct ServiceReport {
     /// How it stands.
     pub state: ServiceState,
     /// Version that the index in force names; absent for a service that left it.
-    pub version: Option<String>,
+    pub version: Option<SmolStr>,
     /// Number of objects that were applied.
     pub applied: usize,
     /// Number of objects that were deleted.

@@ -75,7 +75,7 @@ pub struct Settled {
     pub content: Option<Hash>,
     /// Its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
+    pub version: Option<SmolStr>,
     /// The revision.
     pub commit: Revision,
 }
@@ -186,18 +186,38 @@ impl Record {
     }
 
     /// Returns the objects that are wanted by `content`, or a superset of them; nothing if the record does not know them.
-    pub fn claims(&self, content: &Hash) -> Option<Vec<&ObjectRef>> {
+    pub fn claims(&self, content: &Hash) -> Option<Claims<'_>> {
         let settled = self.is_settled(Some(content));
-        let intended = self.intent.as_ref().is_some_and(|intent| intent.content.as_ref() == Some(content));
-        let wanted = |held: &Held| intended || held.leftover.is_none();
-        let ids = || self.held.iter().filter(|(_, held)| wanted(held)).map(|(id, _)| id).collect();
-        (settled || intended).then(ids)
+        let leftovers = self.intent.as_ref().is_some_and(|intent| intent.content.as_ref() == Some(content));
+        (settled || leftovers).then_some(Claims { held: &self.held, next: 0, leftovers })
     }
 
     /// Adds a result in front and forgets the oldest.
     pub fn finish(&mut self, finished: Finished) {
         self.results.insert(0, finished);
         self.results.truncate(RESULTS_MAX);
+    }
+}
+
+/// What a record says that is wanted ([`Record::claims`]).
+#[derive(Debug, Clone)]
+pub struct Claims<'a> {
+    held: &'a LiteMap<ObjectRef, Held>,
+    next: usize,
+    leftovers: bool,
+}
+
+impl<'a> Iterator for Claims<'a> {
+    type Item = &'a ObjectRef;
+
+    fn next(&mut self) -> Option<&'a ObjectRef> {
+        loop {
+            let (id, held) = self.held.get_indexed(self.next)?;
+            self.next += 1;
+            if self.leftovers || held.leftover.is_none() {
+                return Some(id);
+            }
+        }
     }
 }
 

@@ -180,7 +180,7 @@ mod tests {
         let number = |outcomes: &[Outcome]| objects.iter().filter(|object| outcomes.contains(&object.outcome)).count();
         ServiceReport {
             state,
-            version: (!version.is_empty()).then(|| version.to_owned()),
+            version: (!version.is_empty()).then(|| version.into()),
             applied: number(&[Outcome::Created, Outcome::Configured]),
             deleted: number(&[Outcome::Deleted]),
             unchanged: 3,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use manifest::ObjectRef;
 use serde::{Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::report::{
     Cause, CycleError, CycleResult, Event, Fight, ObjectReport, Outcome, Report, ServiceReport, ServiceState,
@@ -353,7 +354,7 @@ pub struct Row {
     /// How it stands.
     pub state: Standing,
     /// Version that the index in force names; absent for a service that left it.
-    pub version: Option<String>,
+    pub version: Option<SmolStr>,
     /// Why it stands so, or what it waits for; absent where there is nothing to say.
     pub message: Option<String>,
     /// Failures in a row.
@@ -516,7 +517,8 @@ impl Snapshot {
             filter.state.is_none_or(|state| row.state == state)
                 && (text.is_empty()
                     || holds(&row.name)
-                    || [&row.version, &row.message].into_iter().flatten().any(|value| holds(value)))
+                    || row.version.as_deref().is_some_and(holds)
+                    || row.message.as_deref().is_some_and(holds))
         };
         let matching: Vec<&Row> = self.rows.iter().filter(is_wanted).collect();
         let pages = matching.len().div_ceil(PAGE).max(1);

@@ -52,7 +52,7 @@ fn metrics() -> Arc<Metrics> {
 fn service(state: ServiceState, failures: u32) -> ServiceReport {
     ServiceReport {
         state,
-        version: Some("1".to_owned()),
+        version: Some("1".into()),
         applied: 0,
         deleted: 0,
         unchanged: 0,

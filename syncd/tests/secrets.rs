@@ -149,7 +149,7 @@ fn commit(repository: &Repository, subject: &str, services: &[(&str, Vec<Value>)
     for (name, objects) in services {
         let text = yaml::write_documents(objects.iter());
         let hash = Hash::of(text.as_bytes());
-        let (chart, version) = ("none".to_owned(), subject.to_owned());
+        let (chart, version) = ("none".into(), subject.into());
         let (objects, sync) = (objects.len(), Sync { timeout_seconds: 300, ..Sync::default() });
         index.services.insert((*name).to_owned(), Entry { chart, content: hash, inputs: hash, objects, sync, version });
         files.push((Index::resources_path("staging", name), text));

@@ -17,8 +17,8 @@ fn tree(environment: &str, services: &[(&str, &str, &str)]) -> SourceTree {
             inputs: Hash::of(version.as_bytes()),
             objects: text.matches("kind:").count(),
             sync: manifest::index::Sync::default(),
-            version: (*version).to_owned(),
-            chart: "generic".to_owned(),
+            version: (*version).into(),
+            chart: "generic".into(),
         };
         index.services.insert((*name).to_owned(), entry);
         tree.insert(Index::resources_path(environment, name), *text);

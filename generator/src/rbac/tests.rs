@@ -14,8 +14,8 @@ fn tree(text: &str) -> SourceTree {
         inputs: Hash::of(b""),
         objects: 0,
         sync: manifest::index::Sync::default(),
-        version: "1".to_owned(),
-        chart: "generic".to_owned(),
+        version: "1".into(),
+        chart: "generic".into(),
     };
     let index = Index { environment: "prod".to_owned(), services: BTreeMap::from([("web".to_owned(), entry)]) };
     [("_gen/prod/index.json".to_owned(), index.to_json()), ("_gen/prod/web/resources.yaml".to_owned(), text.to_owned())]

@@ -104,7 +104,7 @@ impl Fleet {
 
     fn enter(&mut self, number: usize, text: &str) {
         let hash = Hash::of(text.as_bytes());
-        let (chart, version) = ("generic".to_owned(), "1.27.3".to_owned());
+        let (chart, version) = ("generic".into(), "1.27.3".into());
         let entry = Entry { chart, content: hash, inputs: hash, objects: 4, sync: Sync::default(), version };
         self.index.services.insert(name(number), entry);
     }

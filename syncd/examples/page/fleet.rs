@@ -40,7 +40,7 @@ pub fn service(name: &str, state: ServiceState) -> ServiceReport {
     let deployment = object("Deployment.apps", name);
     let blank = ServiceReport {
         state,
-        version: Some("1.4.2".to_owned()),
+        version: Some("1.4.2".into()),
         applied: 0,
         deleted: 0,
         unchanged: 4,

@@ -154,7 +154,7 @@ async fn objects(repo: &GitRepo, arguments: &Bootstrap) -> Result<Vec<Manifest>,
     };
     let commit = repo.fetch(&tip).await?;
     desired::check_revision(repo, &tip, None, &History::default()).await?;
-    let source = match desired::read_index(repo, &tip, commit, environment, &settings.limits).await {
+    let source = match desired::read_index(repo, &tip, commit, (environment, None), &settings.limits).await {
         Err(error @ SourceError::NoIndex { .. }) => return Ok(none(&error)),
         source => source?,
     };

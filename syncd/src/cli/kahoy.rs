@@ -58,7 +58,7 @@ pub(super) async fn run(arguments: Kahoy) -> Result<Exit, CliError> {
     let in_force = state.root.as_ref().map(|stored| stored.root.commit.clone()).filter(|commit| *commit != revision);
     let checked = desired::check_revision(&*repo, &revision, in_force.as_ref(), &settings.history).await;
     checked.map_err(CliError::Unreadable)?;
-    let source = desired::read_index(&*repo, &revision, commit, environment, &settings.limits).await;
+    let source = desired::read_index(&*repo, &revision, commit, (environment, None), &settings.limits).await;
     let source = source.map_err(CliError::Unreadable)?;
     let names = source.index.services.keys().cloned().collect();
     let desired = desired::read_services(&*repo, &source, &names, &state, settings).await.map_err(unreadable)?;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::num::NonZeroU32;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -108,7 +109,12 @@ impl LocalCopy {
         if packs(self.current.path()) > limits.packs {
             return self.fetch_anew(source, revision, limits);
         }
-        let repository = self.repository();
+        let mut repository = self.repository();
+        if packs(self.current.path()) > 0 {
+            // What comes after the first time is little: threads would mostly wait for each other.
+            let alone = repository.config_snapshot_mut().set_value(&gix::config::tree::Pack::THREADS, "1").map(drop);
+            alone.map_err(|error| local(&error))?;
+        }
         receive(source, &repository, revision, id, limits)?;
         describe(&repository, id)
     }
@@ -467,8 +473,42 @@ fn tree_of(repository: &gix::Repository, commit: ObjectId) -> Result<ObjectId, R
 
 /// Trees that were read and verified, by what is in them: the folder of an environment has an entry for each service, and is asked for as often.
 type Trees = BTreeMap<ObjectId, Entries>;
-/// What is in a tree, by name.
-type Entries = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
+
+/// What is in a tree, sorted by name. Of two with one name, which git does not write, the first counts.
+struct Entries {
+    /// All names, one after the other: most of them are never asked for.
+    names: Vec<u8>,
+    list: Vec<Listed>,
+}
+
+struct Listed {
+    /// Where its name is among the names.
+    name: Range<usize>,
+    kind: EntryKind,
+    id: ObjectId,
+}
+
+impl Entries {
+    fn of(repository: &gix::Repository, tree: ObjectId) -> Result<Self, RepoError> {
+        let data = object(repository, tree, Kind::Tree)?;
+        let (mut names, mut list) = (Vec::with_capacity(data.len()), Vec::new());
+        for entry in TreeRefIter::from_bytes(&data, tree.kind()) {
+            let entry = entry.map_err(|_| RepoError::Corrupt(format!("tree {tree} cannot be read")))?;
+            let begin = names.len();
+            names.extend_from_slice(entry.filename);
+            list.push(Listed { name: begin..names.len(), kind: entry.mode.kind(), id: entry.oid.to_owned() });
+        }
+        // git sorts folders as if a slash followed: nearly the same.
+        list.sort_by(|one, other| names[one.name.clone()].cmp(&names[other.name.clone()]));
+        Ok(Entries { names, list })
+    }
+
+    fn get(&self, name: &str) -> Option<(EntryKind, ObjectId)> {
+        let at = self.list.partition_point(|listed| self.names[listed.name.clone()] < *name.as_bytes());
+        let listed = self.list.get(at).filter(|listed| self.names[listed.name.clone()] == *name.as_bytes())?;
+        Some((listed.kind, listed.id))
+    }
+}
 
 /// Walks from the root tree to a file.
 fn read_file(
@@ -510,20 +550,9 @@ fn entry(
 ) -> Result<Option<(EntryKind, ObjectId)>, RepoError> {
     let entries = match trees.entry(tree) {
         Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(unknown) => unknown.insert(entries_of(repository, tree)?),
+        Entry::Vacant(unknown) => unknown.insert(Entries::of(repository, tree)?),
     };
-    Ok(entries.get(name.as_bytes()).copied())
-}
-
-fn entries_of(repository: &gix::Repository, tree: ObjectId) -> Result<Entries, RepoError> {
-    let data = object(repository, tree, Kind::Tree)?;
-    let mut entries = Entries::new();
-    for entry in TreeRefIter::from_bytes(&data, tree.kind()) {
-        let entry = entry.map_err(|_| RepoError::Corrupt(format!("tree {tree} cannot be read")))?;
-        // Of two with one name, which git does not write, the first counts.
-        entries.entry(entry.filename.to_vec()).or_insert((entry.mode.kind(), entry.oid.to_owned()));
-    }
-    Ok(entries)
+    Ok(entries.get(name))
 }
 
 fn io(what: &str, error: &std::io::Error) -> RepoError {

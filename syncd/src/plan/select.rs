@@ -41,6 +41,7 @@ pub fn select(
     scope: Scope,
 ) -> Selection {
     let mut selection = Selection::default();
+    let looked = !live.is_blank();
     for (name, entry, reading) in state.beside(index) {
         let content = entry.map(|entry| &entry.content);
         let record = reading.and_then(Reading::record);
@@ -48,7 +49,7 @@ pub fn select(
         if !settled && content.is_some() {
             selection.load.insert(name.clone());
         }
-        let differs = || record.is_some_and(|record| differs(name, record, live, &index.environment));
+        let differs = || looked && record.is_some_and(|record| differs(name, record, live, &index.environment));
         let needed = match scope {
             Scope::Needed => !settled || differs(),
             Scope::Full => true,

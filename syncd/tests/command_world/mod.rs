@@ -46,7 +46,7 @@ impl World {
         for (service, objects) in services {
             let text = yaml::write_documents(&objects);
             let hash = Hash::of(text.as_bytes());
-            let (chart, version, objects) = ("none".to_owned(), "1".to_owned(), objects.len());
+            let (chart, version, objects) = ("none".into(), "1".into(), objects.len());
             let entry = Entry { chart, content: hash, inputs: hash, objects, sync: Sync::default(), version };
             index.services.insert(service.to_owned(), entry);
             files.push((Index::resources_path("staging", service), text));

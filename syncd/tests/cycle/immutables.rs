@@ -15,12 +15,12 @@ fn commit(object: &Value, other: &str) -> Files {
     let mut files = crate::world::files(&[service("app2", &[("ConfigMap other", other)])]);
     let text = yaml::write(object);
     let entry = |text: &str| Entry {
-        chart: "generic".to_owned(),
+        chart: "generic".into(),
         content: Hash::of(text.as_bytes()),
         inputs: Hash::of(b"inputs"),
         objects: 1,
         sync: Sync::default(),
-        version: "1.0".to_owned(),
+        version: "1.0".into(),
     };
     let of = |name: &str| files[&Index::resources_path(ENVIRONMENT, name)].clone();
     let other = String::from_utf8(of("app2")).expect("text");

@@ -40,8 +40,9 @@ async fn found(world: &World) -> Findings {
     let revision = world.repo.tip().await.expect("a tip");
     let commit = world.repo.fetch(&revision).await.expect("a commit");
     let settings = &world.settings;
-    let source =
-        desired::read_index(&world.repo, &revision, commit, ENVIRONMENT, &settings.limits).await.expect("an index");
+    let source = desired::read_index(&world.repo, &revision, commit, (ENVIRONMENT, None), &settings.limits)
+        .await
+        .expect("an index");
     let (names, state) = (source.index.services.keys().cloned().collect(), world.state());
     let desired = desired::read_services(&world.repo, &source, &names, &state, settings).await.expect("read");
     look(&world.cluster, &storage(), &desired, &state, settings).await.expect("listed")

@@ -250,12 +250,12 @@ fn commit(repository: &Repository, branch: &str, services: &Revision) {
             _ => Sync::default(),
         };
         let entry = Entry {
-            chart: "none".to_owned(),
+            chart: "none".into(),
             content: Hash::of(text.as_bytes()),
             inputs: Hash::of(text.as_bytes()),
             objects: objects.len(),
             sync,
-            version: "1".to_owned(),
+            version: "1".into(),
         };
         index.services.insert((*name).to_owned(), entry);
         files.push((Index::resources_path(ENVIRONMENT, name), text));

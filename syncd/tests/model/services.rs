@@ -135,12 +135,12 @@ pub fn files(services: &[Service]) -> Files {
         let documents = service.objects.iter().map(|(id, content)| yaml::write(&manifest(id, content)));
         let text = documents.collect::<Vec<_>>().join("---\n");
         let entry = Entry {
-            chart: "generic".to_owned(),
+            chart: "generic".into(),
             content: Hash::of(text.as_bytes()),
             inputs: Hash::of(b"inputs"),
             objects: service.objects.len(),
             sync: service.sync.clone(),
-            version: "1.0".to_owned(),
+            version: "1.0".into(),
         };
         files.insert(Index::resources_path(ENVIRONMENT, &service.name), text.into_bytes());
         index.services.insert(service.name.clone(), entry);

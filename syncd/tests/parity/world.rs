@@ -228,7 +228,7 @@ impl World {
         for Service { name, objects, sync } in services {
             let text = yaml::write_documents(objects);
             let hash = Hash::of(text.as_bytes());
-            let (chart, version) = ("none".to_owned(), "1".to_owned());
+            let (chart, version) = ("none".into(), "1".into());
             let entry =
                 Entry { chart, content: hash, inputs: hash, objects: objects.len(), sync: sync.clone(), version };
             files.insert(Index::resources_path(&self.name, name), text.into_bytes());

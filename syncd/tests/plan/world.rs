@@ -101,12 +101,12 @@ impl World {
     /// A service of the index, with its manifests and settings.
     pub fn wants_so(mut self, service: &str, objects: Objects<'_>, sync: Sync) -> Self {
         let entry = Entry {
-            chart: "generic".to_owned(),
+            chart: "generic".into(),
             content: content(objects),
             inputs: Hash::of(b"inputs"),
             objects: objects.len(),
             sync,
-            version: "1.0".to_owned(),
+            version: "1.0".into(),
         };
         std::sync::Arc::make_mut(&mut self.desired.source.index).services.insert(service.to_owned(), entry);
         let object = |(text, content): &(&str, &str)| {
@@ -127,11 +127,8 @@ impl World {
 
     /// A record of a service that reached these objects, confirmed.
     pub fn settled(self, service: &str, objects: Objects<'_>) -> Self {
-        let settled = Settled {
-            content: Some(content(objects)),
-            version: Some("1.0".to_owned()),
-            commit: Revision("f".repeat(40)),
-        };
+        let settled =
+            Settled { content: Some(content(objects)), version: Some("1.0".into()), commit: Revision("f".repeat(40)) };
         self.recorded(service, objects, |record| record.settled = Some(settled))
     }
 
@@ -158,7 +155,7 @@ impl World {
         change(&mut record);
         let stored = Stored {
             record,
-            resource_version: "1".to_owned(),
+            resource_version: "1".into(),
             parts: BTreeMap::new(),
             generation: 0,
             bytes: 0,

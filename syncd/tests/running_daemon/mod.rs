@@ -23,12 +23,12 @@ pub fn commit(repository: &Repository, value: &str) -> String {
 /// Commits `app1` with one object, in a version.
 pub fn commit_text(repository: &Repository, version: &str, text: &str) -> String {
     let entry = Entry {
-        chart: "none".to_owned(),
+        chart: "none".into(),
         content: Hash::of(text.as_bytes()),
         inputs: Hash::of(text.as_bytes()),
         objects: 1,
         sync: Sync::default(),
-        version: version.to_owned(),
+        version: version.into(),
     };
     let index = Index { environment: "staging".to_owned(), services: BTreeMap::from([("app1".to_owned(), entry)]) };
     let json = index.to_json();
