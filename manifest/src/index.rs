@@ -9,6 +9,7 @@
 
 mod over;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -256,6 +257,30 @@ impl Index {
     /// `generator` writes of it.
     pub fn root(&self) -> Hash {
         Hash::of(self.to_json().as_bytes())
+    }
+
+    /// Returns the services of which this index and another one do not say the same, in order; what is in one of them only is among them.
+    pub fn differing<'a>(&'a self, other: &'a Index) -> impl Iterator<Item = &'a String> {
+        let (mut these, mut those) = (self.services.iter().peekable(), other.services.iter().peekable());
+        std::iter::from_fn(move || {
+            loop {
+                let order = match (these.peek(), those.peek()) {
+                    (Some((this, _)), Some((that, _))) => this.cmp(that),
+                    (Some(_), None) => Ordering::Less,
+                    (None, _) => Ordering::Greater,
+                };
+                match order {
+                    Ordering::Less => return these.next().map(|(name, _)| name),
+                    Ordering::Greater => return those.next().map(|(name, _)| name),
+                    Ordering::Equal => {
+                        let ((name, this), (_, that)) = these.next().zip(those.next())?;
+                        if this != that {
+                            return Some(name);
+                        }
+                    }
+                }
+            }
+        })
     }
 
     /// Returns the path of an environment's index, from the root of the repository.

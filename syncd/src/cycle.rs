@@ -68,10 +68,10 @@ pub async fn run<R: Repo, C: Cluster>(
     let mut cycle = Cycle { repo, cluster, settings, context, memory, walk: Walk::default() };
     cycle.all(request.mode).await;
     let walk = std::mem::take(&mut cycle.walk);
-    let acted = !walk.done.is_empty();
-    let at_rest = walk.at_rest && !acted;
+    let acted: BTreeSet<String> = walk.done.keys().cloned().collect();
+    let at_rest = walk.at_rest && acted.is_empty();
     let mut report = outcome::report(settings, memory, walk);
-    memory.note_services(&report.services, acted);
+    memory.note_services(&report.services, &acted);
     memory.at_rest = at_rest;
     memory.note_end();
     report.id.clone_from(&request.id);
@@ -106,6 +106,8 @@ struct Walk {
     second_look: bool,
     /// Whether nothing was known any more of what is stored.
     read_anew: bool,
+    /// Whether it was read.
+    read_state: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
     /// Whether nothing was known that was not known before, and nothing is to be done about what was.
@@ -148,6 +150,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
         let read = self.memory.state.take();
         let fresh = read.is_none();
+        self.walk.read_state = fresh;
         let clock = Instant::now();
         let state = match read {
             Some(state) => Ok(state),

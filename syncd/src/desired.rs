@@ -539,7 +539,8 @@ impl Desired {
         services.filter_map(|(name, entry, reading)| Some((name, self.claims_by(name, entry?, reading))))
     }
 
-    fn claims_by<'a>(&'a self, service: &str, entry: &Entry, reading: Option<&'a Reading>) -> Option<Claims<'a>> {
+    /// As [`Desired::claims`], of a service of which is at hand what the index says and what was read.
+    pub fn claims_by<'a>(&'a self, service: &str, entry: &Entry, reading: Option<&'a Reading>) -> Option<Claims<'a>> {
         let recorded = || reading.and_then(Reading::record).and_then(|record| record.claims(&entry.content));
         match self.services.get(service) {
             Some(Content::Objects(objects)) => Some(Claims::Read { objects, next: 0 }),

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{GroupKind, Observed, WatchEvent};
 use crate::report::{Event, Fight, Observer, Suspended};
-use crate::state::State;
+use crate::state::{Acted, State};
 use judging::Tracker;
 
 /// An object that is not as it was applied any more.
@@ -60,7 +60,7 @@ impl Drift {
     }
 
     /// Takes over what a cycle has left that acted for some services: what is recorded now is what is watched.
-    pub fn cycle_ended(&self, state: Option<&State>, acted: &BTreeSet<String>) {
+    pub fn cycle_ended(&self, state: Option<&State>, acted: &Acted) {
         let kinds = self.tracker().cycle_ended(state, acted);
         kinds.into_iter().for_each(|kinds| self.watch(kinds));
     }

@@ -16,7 +16,8 @@ use crate::cycle::{Clock, Takeover};
 use crate::leader::Leadership;
 use crate::repo::{CommitInfo, Revision};
 use crate::report::{
-    CycleResult, Event, Observer, Outcome, Report, ServiceState, Services, Stage, Suspended, SuspendedScope, Trigger,
+    CycleResult, Event, Observer, Outcome, Report, ServiceReport, ServiceState, Services, Stage, Suspended,
+    SuspendedScope, Trigger,
 };
 
 mod services;
@@ -208,19 +209,21 @@ impl Metrics {
     fn services(&self, report: &Report) {
         let (now, mut known) = (self.now(), self.known());
         let known = &mut *known;
-        if known.told.is_same(&report.services) {
-            // What is synced still is; whoever is not has told since when.
-            let synced = known.services.values_mut().filter(|service| service.behind_since.is_none());
-            synced.filter_map(|service| service.synced_at.as_mut()).for_each(|synced_at| *synced_at = now);
-            return;
+        let told = std::mem::replace(&mut known.told, report.services.clone());
+        if !report.services.is_same(&told) {
+            let (pushed_at, stays) = (known.pushed_at, |found: &ServiceReport| found.state != ServiceState::Removed);
+            for (name, found) in report.services.since(&told).filter(|(_, found)| stays(found)) {
+                known.services.entry(name.to_string()).or_default().ended(found.state, pushed_at, now);
+            }
+            let mut names = report.services.iter().filter(|(_, found)| stays(found)).map(|(name, _)| name).peekable();
+            known.services.retain(|name, _| {
+                while names.next_if(|other| other.as_str() < name.as_str()).is_some() {}
+                names.next_if(|other| *other == name).is_some()
+            });
         }
-        let stays = |name: &str| report.services.get(name).is_some_and(|found| found.state != ServiceState::Removed);
-        known.services.retain(|name, _| stays(name));
-        known.told = report.services.clone();
-        let pushed_at = known.pushed_at;
-        for (name, found) in report.services.iter().filter(|(_, found)| found.state != ServiceState::Removed) {
-            known.services.entry(name.clone()).or_default().ended(found.state, pushed_at, now);
-        }
+        // What is synced still is; whoever is not has told since when.
+        let synced = known.services.values_mut().filter(|service| service.behind_since.is_none());
+        synced.filter_map(|service| service.synced_at.as_mut()).for_each(|synced_at| *synced_at = now);
     }
 
     fn suspended(&self, suspended: &Suspended) {

@@ -525,20 +525,19 @@ impl<'a> Scene<'a> {
         let wanted = desired.services.keys().filter_map(|name| desired.claims(name, state)).flatten();
         let concerned: Sought<'_> = live.owned.keys().chain(held).chain(wanted).collect();
         let mut wanted_by = BTreeMap::new();
+        let mut held_by: BTreeMap<&ObjectRef, Vec<&str>> = BTreeMap::new();
         let mut unproven = None;
-        for (service, claims) in desired.all_claims(state) {
-            match claims {
-                Some(ids) => {
+        for (service, entry, reading) in state.beside(&desired.source.index) {
+            match entry.map(|entry| desired.claims_by(service, entry, reading)) {
+                Some(Some(ids)) => {
                     let ids = ids.filter(|id| concerned.contains(id));
                     wanted_by.extend(ids.map(|id| (id, service.as_str())));
                 }
-                None => unproven = unproven.or(Some(service.as_str())),
+                Some(None) => unproven = unproven.or(Some(service.as_str())),
+                None => {}
             }
-        }
-        let mut held_by: BTreeMap<&ObjectRef, Vec<&str>> = BTreeMap::new();
-        for (service, record) in state.records() {
-            let ids = record.held.keys().filter(|id| concerned.contains(id));
-            ids.for_each(|id| held_by.entry(id).or_default().push(service));
+            let held = reading.and_then(Reading::record).into_iter().flat_map(|record| record.held.keys());
+            held.filter(|id| concerned.contains(id)).for_each(|id| held_by.entry(id).or_default().push(service));
         }
         let environment = &desired.source.index.environment;
         Scene { desired, state, live, selection, policy, environment, wanted_by, held_by, unproven }

@@ -4,10 +4,10 @@
 //! this one. Always made, on failure too. Knows neither metrics nor HTTP; both are built from these values. Invariant: nothing here
 //! holds a value of an object, only names, reasons and the server's words.
 
+mod services;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use manifest::difference::text::is_command;
 use manifest::index::DriftPolicy;
@@ -17,6 +17,8 @@ use smol_str::SmolStr;
 
 use crate::repo::{CommitInfo, Revision};
 
+pub use services::Services;
+
 /// The report's format, as Kahoy names it.
 pub const VERSION: &str = "v1";
 
@@ -24,65 +26,6 @@ pub const VERSION: &str = "v1";
 /// characters and without those that change the direction in which the rest is read.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_command(c) { ' ' } else { c }).collect()
-}
-
-/// How all services stand, by name. Clones share it: there can be many services, and mostly nothing happens to them.
-#[derive(Debug, Clone, Default)]
-pub struct Services(Arc<BTreeMap<String, ServiceReport>>);
-
-impl Services {
-    /// Tells whether both are known to be the same without looking into them.
-    pub fn is_same(&self, other: &Services) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Deref for Services {
-    type Target = BTreeMap<String, ServiceReport>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<'a> IntoIterator for &'a Services {
-    type Item = (&'a String, &'a ServiceReport);
-    type IntoIter = std::collections::btree_map::Iter<'a, String, ServiceReport>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.iter()
-    }
-}
-
-impl PartialEq for Services {
-    fn eq(&self, other: &Self) -> bool {
-        self.is_same(other) || self.0 == other.0
-    }
-}
-
-impl From<BTreeMap<String, ServiceReport>> for Services {
-    fn from(services: BTreeMap<String, ServiceReport>) -> Self {
-        Services(Arc::new(services))
-    }
-}
-
-/// Changes a copy of its own, where others share it.
-impl DerefMut for Services {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        Arc::make_mut(&mut self.0)
-    }
-}
-
-impl FromIterator<(String, ServiceReport)> for Services {
-    fn from_iter<I: IntoIterator<Item = (String, ServiceReport)>>(services: I) -> Self {
-        services.into_iter().collect::<BTreeMap<_, _>>().into()
-    }
-}
-
-impl Serialize for Services {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
 }
 
 /// One cycle, from its start to its end.

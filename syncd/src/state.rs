@@ -166,6 +166,11 @@ impl Held {
         self.unanswered || self.is(uid) || self.uid.is_none()
     }
 
+    /// Tells whether it is known to exist and is to stay.
+    fn stays(&self) -> bool {
+        self.leftover.is_none() && self.uid.is_some()
+    }
+
     /// Tells whether an object with this uid is the recorded one.
     pub fn is(&self, uid: &str) -> bool {
         self.uid.as_deref() == Some(uid)
@@ -190,6 +195,11 @@ impl Record {
         let settled = self.is_settled(Some(content));
         let leftovers = self.intent.as_ref().is_some_and(|intent| intent.content.as_ref() == Some(content));
         (settled || leftovers).then_some(Claims { held: &self.held, next: 0, leftovers })
+    }
+
+    /// Returns the objects that are known to exist and are to stay.
+    pub fn staying(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.held.iter().filter(|(_, held)| held.stays()).map(|(id, _)| id)
     }
 
     /// Adds a result in front and forgets the oldest.
@@ -271,6 +281,24 @@ impl Reading {
     /// Returns the record, if it can be read.
     pub fn record(&self) -> Option<&Record> {
         self.stored().map(|stored| &stored.record)
+    }
+}
+
+/// Services that were acted for: what is recorded of the others is what it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Acted {
+    /// Their names.
+    pub services: BTreeSet<String>,
+    /// Whether one of them has let an object go, which another service may have recorded too.
+    pub let_go: bool,
+}
+
+impl Acted {
+    /// Notes that a service was acted for, and what was recorded of it before and is now.
+    pub fn note(&mut self, service: &str, before: Option<&Record>, now: Option<&Record>) {
+        let stays = |id: &ObjectRef| now.and_then(|now| now.held.get(id)).is_some_and(Held::stays);
+        self.let_go |= before.is_some_and(|before| !before.staying().all(stays));
+        self.services.insert(service.to_owned());
     }
 }
 
@@ -372,11 +400,10 @@ impl State {
 }
 
 fn staying<'a>(records: impl Iterator<Item = (&'a String, &'a Record)>) -> BTreeMap<ObjectRef, SmolStr> {
-    let stays = |held: &Held| held.leftover.is_none() && held.uid.is_some();
     let mut objects = BTreeMap::new();
     for (service, record) in records {
-        let (service, held) = (SmolStr::from(service), record.held.iter().filter(|(_, held)| stays(held)));
-        objects.extend(held.map(|(id, _)| (id.clone(), service.clone())));
+        let service = SmolStr::from(service);
+        objects.extend(record.staying().map(|id| (id.clone(), service.clone())));
     }
     objects
 }

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use smol_str::SmolStr;
 
 use crate::report::{
-    Cause, CycleError, CycleResult, Event, Fight, ObjectReport, Outcome, Report, ServiceReport, ServiceState,
+    self, Cause, CycleError, CycleResult, Event, Fight, ObjectReport, Outcome, Report, ServiceReport, ServiceState,
     Suspension, Trigger, Waiting,
 };
 
@@ -206,22 +206,22 @@ impl View {
     pub fn end(&mut self, report: Arc<Report>) {
         self.running.clear();
         self.ended.clear();
-        let is_same = self.report.as_ref().is_some_and(|last| last.services.is_same(&report.services));
+        let nothing = report::Services::default();
+        let last = self.report.as_ref().map_or(&nothing, |last| &last.services);
+        let is_same = last.is_same(&report.services);
         let is_news =
             self.report.as_ref().is_none_or(|last| last.result != report.result || last.errors != report.errors);
         // What is remembered of a service that was not looked at is told again with every report.
-        let told_before = |name: &String| self.report.as_ref().and_then(|last| last.services.get(name));
-        let news: BTreeMap<&String, &ServiceReport> = match is_same {
-            true => BTreeMap::new(),
-            false => report.services.iter().filter(|(name, service)| told_before(name) != Some(*service)).collect(),
-        };
+        let is_new = |(name, service): &(&SmolStr, &ServiceReport)| last.get(name) != Some(*service);
+        let news: BTreeMap<&SmolStr, &ServiceReport> = report.services.since(last).filter(is_new).collect();
         if is_news || report.trigger != Trigger::None {
             remember(&mut self.history, Arc::new(past(&report, &news)));
         }
         let changes = Arc::make_mut(&mut self.changes);
-        changes.extend(news.into_iter().filter_map(|(name, service)| Some((name.clone(), change(&report, service)?))));
+        changes
+            .extend(news.into_iter().filter_map(|(name, service)| Some((name.to_string(), change(&report, service)?))));
         if !is_same {
-            changes.retain(|name, _| report.services.contains_key(name));
+            changes.retain(|name, _| report.services.get(name).is_some());
         }
         self.report = Some(report);
         self.version += 1;
@@ -253,10 +253,10 @@ impl View {
     }
 
     /// Returns every service that is known of, once.
-    fn names(&self) -> impl Iterator<Item = &String> {
-        let reported = self.report.iter().flat_map(|report| report.services.keys());
-        let all: std::collections::BTreeSet<&String> =
-            reported.chain(self.running.keys()).chain(self.ended.keys()).collect();
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let reported = self.report.iter().flat_map(|report| report.services.keys()).map(SmolStr::as_str);
+        let now = self.running.keys().chain(self.ended.keys()).map(String::as_str);
+        let all: std::collections::BTreeSet<&str> = reported.chain(now).collect();
         all.into_iter()
     }
 
@@ -323,12 +323,12 @@ fn change(report: &Report, service: &ServiceReport) -> Option<Change> {
     })
 }
 
-fn past(report: &Report, news: &BTreeMap<&String, &ServiceReport>) -> Past {
+fn past(report: &Report, news: &BTreeMap<&SmolStr, &ServiceReport>) -> Past {
     let is_changed = |service: &ServiceReport| service.applied + service.deleted > 0;
-    let changed = news.iter().filter(|(_, service)| is_changed(service)).map(|(name, _)| (*name).clone());
+    let changed = news.iter().filter(|(_, service)| is_changed(service)).map(|(name, _)| name.to_string());
     let is_unsynced = |state| !matches!(state, ServiceState::Synced | ServiceState::Removed);
     let unsynced =
-        report.services.iter().filter(|(_, service)| is_unsynced(service.state)).map(|(name, _)| name.clone());
+        report.services.iter().filter(|(_, service)| is_unsynced(service.state)).map(|(name, _)| name.to_string());
     Past {
         id: report.id.clone(),
         ended_at: report.ended_at.clone(),

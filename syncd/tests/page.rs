@@ -270,8 +270,9 @@ async fn the_pages_as_they_read() {
     let face = face();
     let plain = |text: String| text.replace(ESCAPED.trim_end(), "HOSTILE");
     let mut report = fleet::report(8);
-    report.services.retain(|name, _| !name.contains(HOSTILE));
-    report.services.insert("basket".to_owned(), fleet::service("basket", ServiceState::Failed));
+    let hostile: Vec<_> = report.services.keys().filter(|name| name.contains(HOSTILE)).cloned().collect();
+    hostile.iter().for_each(|name| report.services.remove(name));
+    report.services.insert("basket", fleet::service("basket", ServiceState::Failed));
     face.report(&report);
     fleet::events().iter().for_each(|event| face.observe(event));
     for (name, address) in

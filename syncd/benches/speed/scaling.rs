@@ -36,7 +36,7 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
         "idle MiB",
         "restart in sync, CPU s",
         "one changes, CPU ms",
-        "of it fetch to plan",
+        "of it until the plan, ms",
         "unchanged poll, CPU ms",
     ];
     head("by the number of services", &columns);
@@ -51,8 +51,8 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
             format!("{:.0}", point.memory.0),
             format!("{:.0}", point.memory.1),
             format!("{:.2}", point.restart),
-            format!("{:.0}", 1000.0 * point.one.0),
-            format!("{:.0}", 1000.0 * point.one.1),
+            format!("{:.1}", 1000.0 * point.one.0),
+            format!("{:.1}", 1000.0 * point.one.1),
             format!("{:.1}", 1000.0 * point.poll),
         ]);
         points.push(point);

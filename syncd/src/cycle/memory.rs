@@ -4,9 +4,10 @@
 //! remembered of the state is what is stored; when that is not certain, nothing is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use manifest::{Hash, ObjectRef};
+use manifest::{Hash, Index, ObjectRef};
 use tokio::time::Instant;
 
 use crate::config::Retry;
@@ -15,7 +16,7 @@ use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
 use crate::report::{HeldDeletions, ServiceReport, ServiceState, Services, Suspended};
-use crate::state::{Held, Reading, State};
+use crate::state::{Acted, Held, Reading, State};
 
 /// What one process remembers between cycles. Empty at its start.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub struct Memory {
     pub(super) reports: BTreeMap<String, ServiceReport>,
     /// How all services stood at the end of the last cycle.
     pub(super) last: Services,
+    /// What that followed from, where the state was known: as long as no more than that changes, the others stand as they did.
+    pub(super) told: Option<Told>,
     /// Whether the last cycle found nothing to do, so that `last` is true as long as nothing comes to be known.
     pub(super) at_rest: bool,
     /// Whether the recorded revision may be another than the one in force, although nothing is to be done: what it wanted beside was never come
@@ -66,9 +69,17 @@ pub struct Memory {
     /// When all of the state was read last.
     read_at: Option<Instant>,
     /// Services that were acted for since somebody asked: what is recorded of the others is what it was, or was told when it was read.
-    acted: BTreeSet<String>,
+    acted: Acted,
     /// Until when a write of the state may land whose answer did not come.
     unwritten: Option<Instant>,
+}
+
+/// What it was told from how all services stand.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub index: Arc<Index>,
+    /// Services that were not synced, or were acted for: of them, more is told at the end of the cycle than afterwards.
+    pub open: BTreeSet<String>,
 }
 
 /// How the state comes from one leader to the next.
@@ -141,10 +152,11 @@ impl Memory {
         }
         self.suspended = suspended;
         self.at_rest = false;
+        self.told = None;
     }
 
     /// Returns the services that were acted for since this was asked last.
-    pub fn take_acted(&mut self) -> BTreeSet<String> {
+    pub fn take_acted(&mut self) -> Acted {
         std::mem::take(&mut self.acted)
     }
 
@@ -295,9 +307,14 @@ impl Memory {
         retry: &Retry,
     ) -> bool {
         let mut known = true;
-        self.acted.extend(done.keys().cloned());
         for (name, done) in done {
             self.woken.remove(name);
+            let now = match &done.stored {
+                After::Stored(stored) => Some(&stored.record),
+                After::Nothing => None,
+                After::Untouched | After::Unknown => state.record(name),
+            };
+            self.acted.note(name, state.record(name), now);
             match &done.stored {
                 After::Stored(stored) => {
                     let mut stored = stored.clone();
@@ -358,18 +375,18 @@ impl Memory {
         }
     }
 
-    /// Takes over how all services stand. Where nothing was done they stand as they will be told again: nothing of it is to be kept apart.
-    pub(super) fn note_services(&mut self, services: &Services, acted: bool) {
-        if !acted {
-            self.last = services.clone();
-            return;
+    /// Takes over how all services stand, some of which were acted for: of what was done for them nothing is told again.
+    pub(super) fn note_services(&mut self, services: &Services, acted: &BTreeSet<String>) {
+        self.last = services.clone();
+        for name in acted {
+            match services.get(name).filter(|report| report.state != ServiceState::Removed) {
+                Some(report) => self.last.insert(name, at_rest(report.clone())),
+                None => self.last.remove(name),
+            }
         }
-        let stays = |report: &&ServiceReport| report.state != ServiceState::Removed;
-        let at_rest = services
-            .iter()
-            .filter(|(_, report)| stays(report))
-            .map(|(name, report)| (name.clone(), at_rest(report.clone())));
-        self.last = at_rest.collect();
+        let known = self.source.as_ref().filter(|_| self.state.is_some());
+        let open = || acted.iter().chain(self.reports.keys()).cloned().collect();
+        self.told = known.map(|source| Told { index: Arc::clone(&source.index), open: open() });
     }
 
     /// Returns how often a service failed in a row.

@@ -1,6 +1,6 @@
 //! The report of a cycle, out of what happened and what is remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manifest::Index;
 use manifest::index::Entry;
@@ -78,15 +78,30 @@ fn services(memory: &Memory, walk: &Walk) -> Services {
     };
     let stands = |service: Service<'_>| {
         let report = or_rolled_back(one(&service), &service);
-        (service.0.clone(), or_suspended(report, service.0, memory))
+        or_suspended(report, service.0, memory)
     };
-    let known = state.unwrap_or(&no_state).beside(index);
-    let mut services: BTreeMap<String, ServiceReport> =
-        known.map(|(name, entry, reading)| stands(Service(name, entry, reading))).collect();
-    // What is gone is in neither.
-    let gone: Vec<&String> = walk.done.keys().filter(|name| !services.contains_key(*name)).collect();
-    services.extend(gone.into_iter().map(|name| stands(Service(name, None, None))));
-    services.into()
+    let all = || {
+        let known = state.unwrap_or(&no_state).beside(index);
+        let known = known.map(|(name, entry, reading)| (name, stands(Service(name, entry, reading))));
+        let mut services: Services = known.collect();
+        // What is gone is in neither.
+        let gone: Vec<&String> = walk.done.keys().filter(|name| services.get(name).is_none()).collect();
+        gone.into_iter().for_each(|name| services.insert(name, stands(Service(name, None, None))));
+        services
+    };
+    let (Some(told), Some(state)) = (&memory.told, state.filter(|_| !walk.read_state)) else { return all() };
+    let mut services = memory.last.clone();
+    let open = told.open.iter().chain(memory.reports.keys()).chain(walk.done.keys());
+    let touched: BTreeSet<&String> = open.chain(index.differing(&told.index)).collect();
+    for name in touched {
+        let (entry, reading) = (index.services.get(name), state.services.get(name));
+        match entry.is_some() || reading.is_some() || walk.done.contains_key(name) {
+            true => services.insert(name, stands(Service(name, entry, reading))),
+            false => services.remove(name),
+        }
+    }
+    debug_assert_eq!(services, all(), "as if all were told anew");
+    services
 }
 
 /// A service with what the index says of it, and what is recorded.

@@ -4,6 +4,7 @@
 //! one is known by its entry's time. What was not watched all the while (the start, a broken watch) is judged by whether anybody wrote
 //! after us. Invariants: a change of fields that are not ours is nothing; an object that is not recorded is not judged.
 
+use std::collections::btree_map;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::cluster::{GroupKind, Observed, WatchEvent};
 use crate::live::observed;
 use crate::ownership::{Entry, Field, REPLICAS, entries, ignored};
 use crate::report::{DriftAction, Event, Fight, Suspended};
-use crate::state::State;
+use crate::state::{Acted, State};
 
 /// Fields of one object that are named.
 const FIELDS_NAMED_MAX: usize = 5;
@@ -33,6 +34,8 @@ pub(super) struct Tracker {
     /// What is left alone, whatever anybody does to it: it stays open until that is over.
     suspended: Suspended,
     recorded: BTreeMap<ObjectRef, SmolStr>,
+    /// The kinds of these that are watched.
+    kinds: BTreeSet<GroupKind>,
     objects: BTreeMap<ObjectRef, Known>,
     /// What was told since telling began anew, of kinds of which it has not ended.
     told: BTreeMap<GroupKind, BTreeSet<ObjectRef>>,
@@ -90,6 +93,11 @@ enum What {
 /// Stands for the object as a whole among [`Finding::keys`].
 const WHOLE: u64 = 0;
 
+/// Tells whether an object is of a kind, without a copy of its words.
+fn is_of(id: &ObjectRef, kind: &GroupKind) -> bool {
+    id.kind == kind.kind && id.group == kind.group
+}
+
 impl Tracker {
     pub(super) fn new(policy: DriftPolicy) -> Self {
         Tracker {
@@ -97,6 +105,7 @@ impl Tracker {
             policies: None,
             suspended: Suspended::default(),
             recorded: BTreeMap::new(),
+            kinds: BTreeSet::new(),
             objects: BTreeMap::new(),
             told: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -112,11 +121,7 @@ impl Tracker {
 
     /// Takes over what a cycle left that acted for some services. Returns the kinds to watch. Without a state nothing is known, and all stays as
     /// it is.
-    pub(super) fn cycle_ended(
-        &mut self,
-        state: Option<&State>,
-        acted: &BTreeSet<String>,
-    ) -> Option<BTreeSet<GroupKind>> {
+    pub(super) fn cycle_ended(&mut self, state: Option<&State>, acted: &Acted) -> Option<BTreeSet<GroupKind>> {
         self.under_way.clear();
         for id in std::mem::take(&mut self.correcting) {
             // Whatever came of it: if it failed, the cycle remembers.
@@ -130,26 +135,36 @@ impl Tracker {
 
     /// Takes over what some services have recorded now. Of many services few change, and the others are not copied anew; but for what was let
     /// go, which another one may have recorded too.
-    fn recorded_of(&mut self, acted: &BTreeSet<String>, state: &State) -> BTreeSet<GroupKind> {
-        let now = state.objects_of(acted);
-        let mut before = self.recorded.iter().filter(|(_, service)| acted.contains(service.as_str()));
-        if !before.all(|(id, service)| now.get(id) == Some(service)) {
+    fn recorded_of(&mut self, acted: &Acted, state: &State) -> BTreeSet<GroupKind> {
+        if acted.let_go {
             return self.recorded(state.objects());
         }
-        for (id, service) in now {
-            let last = self.recorded.entry(id).or_default();
-            if *last < service {
-                *last = service;
+        let mut moved = false;
+        for (id, service) in state.objects_of(&acted.services) {
+            if self.policy_of_service(&service) != DriftPolicy::Ignore {
+                self.kinds.insert(GroupKind::of(&id));
+            }
+            match self.recorded.entry(id) {
+                btree_map::Entry::Vacant(new) => drop(new.insert(service)),
+                btree_map::Entry::Occupied(mut last) if *last.get() < service => {
+                    last.insert(service);
+                    moved = true;
+                }
+                btree_map::Entry::Occupied(_) => {}
             }
         }
         debug_assert_eq!(self.recorded, state.objects(), "as if all were copied anew");
-        self.watched()
+        if moved {
+            return self.watched();
+        }
+        debug_assert_eq!(self.kinds, self.kinds(), "where nothing was let go, kinds only come");
+        self.kinds.clone()
     }
 
     /// Notes that a cycle found nothing to do: what is recorded is what it was. What was told of others since, our own records above all, is
     /// not to be looked through at every turn.
     pub(super) fn cycle_rested(&mut self) {
-        self.cycle_ended(None, &BTreeSet::new());
+        self.cycle_ended(None, &Acted::default());
         self.open.retain(|id, _| self.recorded.contains_key(id));
     }
 
@@ -175,8 +190,13 @@ impl Tracker {
     }
 
     fn watched(&mut self) -> BTreeSet<GroupKind> {
+        self.kinds = self.kinds();
+        self.objects.retain(|id, _| self.kinds.iter().any(|kind| is_of(id, kind)));
+        self.kinds.clone()
+    }
+
+    fn kinds(&self) -> BTreeSet<GroupKind> {
         // Both are sorted by kind: of most objects the one before tells.
-        let is_of = |id: &ObjectRef, kind: &GroupKind| id.kind == kind.kind && id.group == kind.group;
         let mut kinds: Vec<GroupKind> = Vec::new();
         for (id, service) in &self.recorded {
             let is_known = kinds.last().is_some_and(|kind| is_of(id, kind));
@@ -184,7 +204,6 @@ impl Tracker {
                 kinds.push(GroupKind::of(id));
             }
         }
-        self.objects.retain(|id, _| kinds.iter().any(|kind| is_of(id, kind)));
         kinds.into_iter().collect()
     }
 

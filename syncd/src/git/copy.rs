@@ -49,6 +49,8 @@ pub(super) struct LocalCopy {
     known: Option<(ObjectId, ObjectId, Lineage)>,
     /// The commit for which a damaged copy was last begun anew. Once must be enough.
     mended: Option<ObjectId>,
+    /// Trees of the root that was read last: a commit is read twice, its index first.
+    trees: Option<(ObjectId, Trees)>,
     /// The copy before this one: what it holds may still be in force.
     previous: Option<(PathBuf, gix::ThreadSafeRepository)>,
     _lock: File,
@@ -86,6 +88,7 @@ impl LocalCopy {
             current,
             known: None,
             mended: None,
+            trees: None,
             previous: None,
             _lock: lock,
             _temporary: temporary,
@@ -239,7 +242,7 @@ impl LocalCopy {
     }
 
     fn read_here(
-        &self,
+        &mut self,
         revision: &Revision,
         paths: &[String],
         limits: &GitLimits,
@@ -249,8 +252,11 @@ impl LocalCopy {
             .objects
             .set_pack_cache(|| Box::new(gix::odb::pack::cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
         let root = tree_of(&repository, id)?;
-        let mut trees = Trees::default();
-        paths.iter().map(|path| read_file(&repository, &mut trees, root, path, limits.file_bytes)).collect()
+        let (_, mut trees) = self.trees.take().filter(|(of, _)| *of == root).unwrap_or((root, Trees::default()));
+        let files =
+            paths.iter().map(|path| read_file(&repository, &mut trees, root, path, limits.file_bytes)).collect();
+        self.trees = Some((root, trees));
+        files
     }
 
     /// Returns the copy that holds a commit.
@@ -471,7 +477,7 @@ fn tree_of(repository: &gix::Repository, commit: ObjectId) -> Result<ObjectId, R
     commit_ref.map(|commit| commit.tree()).map_err(|_| RepoError::Corrupt(format!("commit {commit} cannot be read")))
 }
 
-/// Trees that were read and verified, by what is in them: the folder of an environment has an entry for each service, and is asked for as often.
+/// Trees that were read and verified, by their ids: the folder of an environment has an entry for each service, and is asked for as often.
 type Trees = BTreeMap<ObjectId, Entries>;
 
 /// What is in a tree, sorted by name. Of two with one name, which git does not write, the first counts.

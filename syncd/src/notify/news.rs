@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use smol_str::SmolStr;
+
 use crate::report::{CycleResult, Event, Report, ServiceReport, ServiceState, Stage, printable};
 
 /// Reports in a row with trouble at the repository or the API before it is told: one hiccup is not news.
@@ -184,9 +186,9 @@ fn told(problem: &Problem, report: &Report, is_solved: bool) -> News {
 }
 
 /// Names some, counts the others: `a, b, c and 7 more`.
-pub(super) fn named<'a>(names: impl ExactSizeIterator<Item = &'a String>) -> String {
+pub(super) fn named<'a, N: AsRef<str> + 'a>(names: impl ExactSizeIterator<Item = &'a N>) -> String {
     let total = names.len();
-    let some: Vec<&str> = names.take(NAMED_MAX).map(String::as_str).collect();
+    let some: Vec<&str> = names.take(NAMED_MAX).map(AsRef::as_ref).collect();
     let more = if total > some.len() { format!(" and {} more", total - some.len()) } else { String::new() };
     format!("{}{more}", some.join(", "))
 }
@@ -229,7 +231,7 @@ fn problems(report: &Report) -> BTreeMap<Cause, Problem> {
         }
         let (cause, text) = failure(name, service);
         let problem = all.entry(Cause::Failure(cause)).or_insert_with(|| new(Kind::Failure, String::new(), &text));
-        problem.services.insert(name.clone());
+        problem.services.insert(name.to_string());
     }
     for problem in all.values_mut().filter(|problem| problem.kind == Kind::Failure) {
         let number = problem.services.len();
@@ -268,7 +270,7 @@ fn without_own(text: &str, name: &str, service: &ServiceReport) -> String {
 
 fn progress(report: &Report) -> (Progress, String) {
     let all = report.services.len();
-    let of = |states: &[ServiceState]| -> Vec<&String> {
+    let of = |states: &[ServiceState]| -> Vec<&SmolStr> {
         report.services.iter().filter(|(_, service)| states.contains(&service.state)).map(|(name, _)| name).collect()
     };
     let failed = of(&[ServiceState::Failed, ServiceState::RolledBack, ServiceState::Blocked]);

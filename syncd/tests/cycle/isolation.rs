@@ -81,7 +81,7 @@ async fn run(
         }
     }));
     let report = world.cycle().await;
-    let states = report.services.iter().map(|(name, service)| (name.clone(), service.state)).collect();
+    let states = report.services.iter().map(|(name, service)| (name.to_string(), service.state)).collect();
     let ready = ready.lock().expect("one thread").clone();
     (ready, states)
 }

@@ -64,7 +64,7 @@ impl Checker for Isolation {
                 continue;
             }
             let mut reasons = hurt.iter().chain(scene.bad);
-            let held = scene.truth.records.services.get(name).map(|record| &record.held);
+            let held = scene.truth.records.services.get(name.as_str()).map(|record| &record.held);
             // What moves away waits for whom it goes to.
             let goes_to = |other: &String| {
                 let wanted = commit.services.get(other).map(|wanted| &wanted.objects);
@@ -77,7 +77,7 @@ impl Checker for Isolation {
         }
         for (name, service) in &report.services {
             if service.state == ServiceState::Synced {
-                hurt.remove(name);
+                hurt.remove(name.as_str());
             }
         }
         if report.result <= CycleResult::Synced {
