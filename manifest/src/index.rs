@@ -400,6 +400,24 @@ mod tests {
     }
 
     #[test]
+    fn what_differs_is_named_once_and_in_order() {
+        let index = |services: &[(&str, &str)]| {
+            let mut index = example();
+            let entry = index.services.remove("app1").expect("there");
+            let entry = |version: &str| Entry { version: version.into(), ..entry.clone() };
+            index.services = services.iter().map(|(name, version)| ((*name).to_owned(), entry(version))).collect();
+            index
+        };
+        let (one, other) = (
+            index(&[("a", "1"), ("b", "1"), ("d", "1"), ("e", "1")]),
+            index(&[("b", "1"), ("c", "1"), ("d", "2"), ("f", "1"), ("g", "1")]),
+        );
+        let expected = ["a", "c", "d", "e", "f", "g"];
+        assert!(one.differing(&other).eq(&expected) && other.differing(&one).eq(&expected));
+        assert_eq!(one.differing(&one.clone()).count() + one.differing(&one).count(), 0);
+    }
+
+    #[test]
     fn how_to_wait_is_written_where_it_is_not_the_default() {
         let sync = Sync {
             drift: Some(DriftPolicy::Report),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use manifest::Index;
 use manifest::index::Entry;
 
+use super::memory::Told;
 use super::{Memory, Walk};
 use crate::config::Settings;
 use crate::execute::Done;
@@ -62,50 +63,71 @@ pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, D
     }
 }
 
-/// Services of this plan as they ended; of the others those that are not synced as they were last, the rest as recorded.
+/// Says how all services stand. Where nothing was read anew, most stand as they did.
 fn services(memory: &Memory, walk: &Walk) -> Services {
+    let nothing = Index { environment: String::new(), services: BTreeMap::new() };
+    let index = memory.source.as_ref().map_or(&nothing, |source| &source.index);
     let state = memory.state.as_ref().or(walk.lost.as_ref());
-    let (no_index, no_state) = (Index { environment: String::new(), services: BTreeMap::new() }, State::default());
-    let index = memory.source.as_ref().map_or(&no_index, |source| &source.index);
-    let one = |service: &Service<'_>| {
-        let Service(name, ..) = *service;
-        if let Some(done) = walk.done.get(name) {
-            return ServiceReport { failures: memory.failures(name), ..done.report.clone() };
-        }
-        // Without the state nothing new is known of those that were not planned for.
-        let last = || memory.last.get(name).filter(|_| state.is_none());
-        memory.reports.get(name).or_else(last).cloned().unwrap_or_else(|| settled(service))
-    };
-    let stands = |service: Service<'_>| {
-        let report = or_rolled_back(one(&service), &service);
-        or_suspended(report, service.0, memory)
-    };
-    let all = || {
-        let known = state.unwrap_or(&no_state).beside(index);
-        let known = known.map(|(name, entry, reading)| (name, stands(Service(name, entry, reading))));
-        let mut services: Services = known.collect();
-        // What is gone is in neither.
-        let gone: Vec<&String> = walk.done.keys().filter(|name| services.get(name).is_none()).collect();
-        gone.into_iter().for_each(|name| services.insert(name, stands(Service(name, None, None))));
-        services
-    };
-    let (Some(told), Some(state)) = (&memory.told, state.filter(|_| !walk.read_state)) else { return all() };
-    let mut services = memory.last.clone();
-    let open = told.open.iter().chain(memory.reports.keys()).chain(walk.done.keys());
-    let touched: BTreeSet<&String> = open.chain(index.differing(&told.index)).collect();
-    for name in touched {
-        let (entry, reading) = (index.services.get(name), state.services.get(name));
-        match entry.is_some() || reading.is_some() || walk.done.contains_key(name) {
-            true => services.insert(name, stands(Service(name, entry, reading))),
-            false => services.remove(name),
-        }
+    let standings = Standings { memory, walk, index, state };
+    match (&memory.told, state.filter(|_| !walk.read_state)) {
+        (Some(told), Some(state)) => standings.over(told, state),
+        _ => standings.all(),
     }
-    debug_assert_eq!(services, all(), "as if all were told anew");
-    services
+}
+
+/// What it follows from how services stand: those of this plan as they ended, of the others those that are not synced as they were last, the
+/// rest as recorded.
+struct Standings<'a> {
+    memory: &'a Memory,
+    walk: &'a Walk,
+    index: &'a Index,
+    state: Option<&'a State>,
 }
 
 /// A service with what the index says of it, and what is recorded.
 struct Service<'a>(&'a String, Option<&'a Entry>, Option<&'a Reading>);
+
+impl Standings<'_> {
+    fn all(&self) -> Services {
+        let nothing = State::default();
+        let known = self.state.unwrap_or(&nothing).beside(self.index);
+        let known = known.map(|(name, entry, reading)| (name, self.one(&Service(name, entry, reading))));
+        let mut services: Services = known.collect();
+        // What is gone is in neither.
+        let gone: Vec<&String> = self.walk.done.keys().filter(|name| services.get(name).is_none()).collect();
+        gone.into_iter().for_each(|name| services.insert(name, self.one(&Service(name, None, None))));
+        services
+    }
+
+    /// Takes over what was told last, but for what may stand otherwise since.
+    fn over(&self, told: &Told, state: &State) -> Services {
+        let open = told.open.iter().chain(self.memory.reports.keys()).chain(self.walk.done.keys());
+        let is_other = !std::ptr::eq(self.index, &*told.index);
+        let changed = is_other.then(|| self.index.differing(&told.index)).into_iter().flatten();
+        let touched: BTreeSet<&String> = open.chain(changed).collect();
+        let mut services = self.memory.last.clone();
+        for name in touched {
+            let (entry, reading) = (self.index.services.get(name), state.services.get(name));
+            match entry.is_some() || reading.is_some() || self.walk.done.contains_key(name) {
+                true => services.insert(name, self.one(&Service(name, entry, reading))),
+                false => services.remove(name),
+            }
+        }
+        debug_assert_eq!(services, self.all(), "as if all were told anew");
+        services
+    }
+
+    fn one(&self, service: &Service<'_>) -> ServiceReport {
+        let Service(name, ..) = *service;
+        let ended = self.walk.done.get(name);
+        let ended = ended.map(|done| ServiceReport { failures: self.memory.failures(name), ..done.report.clone() });
+        // Without the state nothing new is known of those that were not planned for.
+        let last = || self.memory.last.get(name).filter(|_| self.state.is_none());
+        let rests = || self.memory.reports.get(name).or_else(last).cloned();
+        let report = ended.or_else(rests).unwrap_or_else(|| settled(service));
+        or_suspended(or_rolled_back(report, service), name, self.memory)
+    }
+}
 
 /// What people want left alone is not synced, however well it is; what a suspended environment does not have any more is gone all the same.
 fn or_suspended(report: ServiceReport, name: &str, memory: &Memory) -> ServiceReport {
