@@ -29,6 +29,8 @@ pub struct Change {
     pub source: f64,
     /// Processor time of `syncd` for all of it.
     pub cpu: f64,
+    /// Of it, until the revision was fetched and its index read.
+    pub cpu_revision: f64,
     /// Of it, until the plan stood.
     pub cpu_plan: f64,
     /// And of the git that it started.
@@ -48,6 +50,7 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
     let (before, began) = (syncd.usage(), now());
     nudge(&webhook).await;
     let revision = syncd.until("a new revision came", |_| true).await.at;
+    let at_revision = syncd.usage();
     let planned = syncd.until("planned", |_| true).await.at;
     let at_plan = syncd.usage();
     let first = syncd.until("an object was handled", |_| true).await.at;
@@ -65,6 +68,7 @@ pub async fn follow(plane: &Plane, syncd: &Syncd) -> Change {
         cycle: report["seconds"].as_f64().unwrap_or_default(),
         source: report["phases"]["source"].as_f64().unwrap_or_default(),
         cpu: after.cpu - before.cpu,
+        cpu_revision: at_revision.cpu - before.cpu,
         cpu_plan: at_plan.cpu - before.cpu,
         git: after.children - before.children,
         counts,

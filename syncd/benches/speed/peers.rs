@@ -38,12 +38,13 @@ fn tools() -> Vec<Tool> {
         },
         Tool { name: "kubectl apply", program: "kubectl".to_owned(), arguments: client_side, again: client_side },
     ];
-    if let Ok(program) = std::env::var("HELM") {
+    let named = |variable: &str| std::env::var(variable).ok().filter(|program| !program.is_empty());
+    if let Some(program) = named("HELM") {
         let arguments: &[&str] = &["install", "fleet", "{}", "--namespace", "syncd"];
         let again: &[&str] = &["upgrade", "fleet", "{}", "--namespace", "syncd"];
         tools.push(Tool { name: "helm", program, arguments, again });
     }
-    if let Some(program) = std::env::var("FLUX_SSA").ok().filter(|program| !program.is_empty()) {
+    if let Some(program) = named("FLUX_SSA") {
         let arguments: &[&str] = &["{}"];
         tools.push(Tool { name: "Flux's ssa library", program, arguments, again: arguments });
     }

@@ -19,8 +19,8 @@ struct Point {
     memory: (f64, f64),
     /// Seconds of processor time of a restart that finds everything in sync.
     restart: f64,
-    /// Seconds of processor time of a cycle in which one service changes, and of it from the fetch to the plan.
-    one: (f64, f64),
+    /// Seconds of processor time of a cycle in which one service changes; of it until the plan; of that until the index was read.
+    one: (f64, f64, f64),
     /// Seconds of processor time of a poll without a change.
     poll: f64,
 }
@@ -36,7 +36,8 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
         "idle MiB",
         "restart in sync, CPU s",
         "one changes, CPU ms",
-        "of it until the plan, ms",
+        "of it until the plan",
+        "of that fetch and index",
         "unchanged poll, CPU ms",
     ];
     head("by the number of services", &columns);
@@ -53,6 +54,7 @@ pub async fn measure(services: &[usize], plot: Option<&Path>) {
             format!("{:.2}", point.restart),
             format!("{:.1}", 1000.0 * point.one.0),
             format!("{:.1}", 1000.0 * point.one.1),
+            format!("{:.1}", 1000.0 * point.one.2),
             format!("{:.1}", 1000.0 * point.poll),
         ]);
         points.push(point);
@@ -84,7 +86,7 @@ async fn point(services: usize) -> Point {
         changes.push(follow(&plane, &syncd).await);
     }
     let one = |cpu: fn(&Change) -> f64| median(changes.iter().map(cpu));
-    let one = (one(|change| change.cpu), one(|change| change.cpu_plan));
+    let one = (one(|change| change.cpu), one(|change| change.cpu_plan), one(|change| change.cpu_revision));
     #[expect(clippy::cast_precision_loss, reason = "a count")]
     let services = services as f64;
     let memory = (first.peak, idle);
@@ -103,11 +105,12 @@ type Line = (&'static str, &'static str, fn(&Point) -> f64);
 
 /// Draws it, both axes by powers of ten: what is linear rises by as much as it goes to the right.
 fn picture(points: &[Point]) -> String {
-    let lines: [Line; 7] = [
+    let lines: [Line; 8] = [
         ("#1f77b4", "first sync, CPU ms", |point| 1000.0 * point.cold.1),
         ("#9467bd", "restart in sync, CPU ms", |point| 1000.0 * point.restart),
         ("#d62728", "one changes, CPU ms", |point| 1000.0 * point.one.0),
-        ("#e377c2", "fetch to plan, CPU ms", |point| 1000.0 * point.one.1),
+        ("#e377c2", "until the plan, CPU ms", |point| 1000.0 * point.one.1),
+        ("#7f7f7f", "after fetch and index, CPU ms", |point| 1000.0 * (point.one.0 - point.one.2)),
         ("#2ca02c", "unchanged poll, CPU ms", |point| 1000.0 * point.poll),
         ("#ff7f0e", "peak memory, MiB", |point| point.memory.0),
         ("#8c564b", "idle memory, MiB", |point| point.memory.1),
