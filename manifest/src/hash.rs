@@ -5,6 +5,7 @@
 //! hashes. Invariant: 64 lower-case hexadecimal digits in text form, nothing else is accepted.
 
 use std::fmt;
+use std::io::{self, BufWriter, Write};
 use std::str::FromStr;
 
 use serde::de::Visitor;
@@ -23,6 +24,13 @@ impl Hash {
     /// Returns the hash of `bytes`, as `b3sum` prints it.
     pub fn of(bytes: &[u8]) -> Self {
         Hash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Returns the hash of all that is written, of which nothing is kept.
+    pub(crate) fn of_written(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Self {
+        let mut out = BufWriter::with_capacity(BLOCK_BYTES, blake3::Hasher::new());
+        write(&mut out).and_then(|()| out.flush()).expect("a hash takes every byte");
+        Hash(*out.get_ref().finalize().as_bytes())
     }
 
     /// Returns what follows its text form, if `text` begins with it. Nothing is written for that.
@@ -142,6 +150,8 @@ mod tests {
         assert_eq!(hash.strip_from(&hash.to_string().as_bytes()[1..]), None);
         assert_eq!(Hash::of(b"x").strip_from(hash.to_string().as_bytes()), None);
         assert_eq!(hash.short(), "af1349b9f5f9");
+        let written = Hash::of_written(|out| (0..9_000).try_for_each(|number| write!(out, "{number} ")));
+        assert_eq!(written, Hash::of((0..9_000).map(|number| format!("{number} ")).collect::<String>().as_bytes()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod over;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write};
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -247,16 +248,21 @@ impl Index {
 
     /// Returns the text of `index.json`.
     pub fn to_json(&self) -> String {
-        let file = File { environment: self.environment.clone(), format: FORMAT, services: self.services.clone() };
-        let mut text = serde_json::to_string_pretty(&file).expect("an index has string keys only");
-        text.push('\n');
-        text
+        let mut text = Vec::new();
+        self.write(&mut text).expect("memory takes every byte");
+        String::from_utf8(text).expect("JSON is UTF-8")
+    }
+
+    fn write(&self, mut out: impl Write) -> io::Result<()> {
+        let Index { environment, services } = self;
+        serde_json::to_writer_pretty(&mut out, &FileRef { environment, format: FORMAT, services })?;
+        out.write_all(b"\n")
     }
 
     /// Returns the one hash of the environment, over every service and all that its entry says: what `b3sum` prints for the `index.json` that
     /// `generator` writes of it.
     pub fn root(&self) -> Hash {
-        Hash::of(self.to_json().as_bytes())
+        Hash::of_written(|out| self.write(out))
     }
 
     /// Returns the services of which this index and another one do not say the same, in order; what is in one of them only is among them.
@@ -294,7 +300,14 @@ impl Index {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct FileRef<'a> {
+    environment: &'a String,
+    format: u32,
+    services: &'a BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     environment: String,

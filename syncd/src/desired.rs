@@ -507,13 +507,16 @@ fn check_metadata(manifest: &Manifest) -> Result<(), String> {
 fn refuse_shared(desired: &mut Desired, state: &State) {
     let read: Sought<'_> =
         desired.services.keys().flat_map(|service| desired.claims(service, state)).flatten().collect();
-    let mut wanted_by: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
+    let mut wanted_by: BTreeMap<&ObjectRef, &String> = BTreeMap::new();
+    let mut shared: BTreeMap<ObjectRef, Vec<String>> = BTreeMap::new();
     for (service, claims) in desired.all_claims(state) {
         for id in claims.into_iter().flatten().filter(|id| read.contains(id)) {
-            wanted_by.entry(id.clone()).or_default().push(service.clone());
+            if let Some(first) = wanted_by.insert(id, service) {
+                shared.entry(id.clone()).or_insert_with(|| vec![first.clone()]).push(service.clone());
+            }
         }
     }
-    for (id, services) in wanted_by.into_iter().filter(|(_, services)| services.len() > 1) {
+    for (id, services) in shared {
         for service in &services {
             let others: Vec<String> =
                 services.iter().filter(|other| *other != service).map(|o| format!("`{o}`")).collect();

@@ -489,7 +489,7 @@ struct Entries {
 
 struct Listed {
     /// Where its name is among the names.
-    name: Range<usize>,
+    name: Range<u32>,
     kind: EntryKind,
     id: ObjectId,
 }
@@ -497,22 +497,32 @@ struct Listed {
 impl Entries {
     fn of(repository: &gix::Repository, tree: ObjectId) -> Result<Self, RepoError> {
         let data = object(repository, tree, Kind::Tree)?;
-        let (mut names, mut list) = (Vec::with_capacity(data.len()), Vec::new());
+        let unreadable = || RepoError::Corrupt(format!("tree {tree} cannot be read"));
+        let end = |names: &Vec<u8>| u32::try_from(names.len()).map_err(|_| unreadable());
+        let (mut names, mut list) = (Vec::new(), Vec::new());
         for entry in TreeRefIter::from_bytes(&data, tree.kind()) {
-            let entry = entry.map_err(|_| RepoError::Corrupt(format!("tree {tree} cannot be read")))?;
-            let begin = names.len();
+            let entry = entry.map_err(|_| unreadable())?;
+            let begin = end(&names)?;
             names.extend_from_slice(entry.filename);
-            list.push(Listed { name: begin..names.len(), kind: entry.mode.kind(), id: entry.oid.to_owned() });
+            list.push(Listed { name: begin..end(&names)?, kind: entry.mode.kind(), id: entry.oid.to_owned() });
         }
         // git sorts folders as if a slash followed: nearly the same.
-        list.sort_by(|one, other| names[one.name.clone()].cmp(&names[other.name.clone()]));
+        list.sort_by(|one, other| one.of(&names).cmp(other.of(&names)));
+        names.shrink_to_fit();
+        list.shrink_to_fit();
         Ok(Entries { names, list })
     }
 
     fn get(&self, name: &str) -> Option<(EntryKind, ObjectId)> {
-        let at = self.list.partition_point(|listed| self.names[listed.name.clone()] < *name.as_bytes());
-        let listed = self.list.get(at).filter(|listed| self.names[listed.name.clone()] == *name.as_bytes())?;
+        let at = self.list.partition_point(|listed| listed.of(&self.names) < name.as_bytes());
+        let listed = self.list.get(at).filter(|listed| listed.of(&self.names) == name.as_bytes())?;
         Some((listed.kind, listed.id))
+    }
+}
+
+impl Listed {
+    fn of<'a>(&self, names: &'a [u8]) -> &'a [u8] {
+        &names[self.name.start as usize..self.name.end as usize]
     }
 }
 
