@@ -16,7 +16,6 @@ use std::io::{self, Write};
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-
 use smol_str::SmolStr;
 
 use crate::hash::Hash;
@@ -265,28 +264,30 @@ impl Index {
         Hash::of_written(|out| self.write(out))
     }
 
+    /// Returns every service that is in the index, or in another table by service, or in both, in order. Both are gone through once, and nothing
+    /// is looked up.
+    pub fn beside<'a, T>(
+        &'a self,
+        others: &'a BTreeMap<String, T>,
+    ) -> impl Iterator<Item = (&'a String, Option<&'a Entry>, Option<&'a T>)> {
+        let (mut entries, mut others) = (self.services.iter().peekable(), others.iter().peekable());
+        std::iter::from_fn(move || {
+            let order = match (entries.peek(), others.peek()) {
+                (Some((indexed, _)), Some((other, _))) => indexed.cmp(other),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return None,
+            };
+            let entry = if order.is_le() { entries.next() } else { None };
+            let other = if order.is_ge() { others.next() } else { None };
+            let name = entry.map(|(name, _)| name).or(other.map(|(name, _)| name))?;
+            Some((name, entry.map(|(_, entry)| entry), other.map(|(_, other)| other)))
+        })
+    }
+
     /// Returns the services of which this index and another one do not say the same, in order; what is in one of them only is among them.
     pub fn differing<'a>(&'a self, other: &'a Index) -> impl Iterator<Item = &'a String> {
-        let (mut these, mut those) = (self.services.iter().peekable(), other.services.iter().peekable());
-        std::iter::from_fn(move || {
-            loop {
-                let order = match (these.peek(), those.peek()) {
-                    (Some((this, _)), Some((that, _))) => this.cmp(that),
-                    (Some(_), None) => Ordering::Less,
-                    (None, _) => Ordering::Greater,
-                };
-                match order {
-                    Ordering::Less => return these.next().map(|(name, _)| name),
-                    Ordering::Greater => return those.next().map(|(name, _)| name),
-                    Ordering::Equal => {
-                        let ((name, this), (_, that)) = these.next().zip(those.next())?;
-                        if this != that {
-                            return Some(name);
-                        }
-                    }
-                }
-            }
-        })
+        self.beside(&other.services).filter(|(_, this, that)| this != that).map(|(name, ..)| name)
     }
 
     /// Returns the path of an environment's index, from the root of the repository.

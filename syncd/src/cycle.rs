@@ -106,8 +106,6 @@ struct Walk {
     second_look: bool,
     /// Whether nothing was known any more of what is stored.
     read_anew: bool,
-    /// Whether it was read.
-    read_state: bool,
     /// Services some of whose objects could not be seen.
     unseen: BTreeSet<String>,
     /// Whether nothing was known that was not known before, and nothing is to be done about what was.
@@ -150,7 +148,6 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         // Taken out while it is not certain: whoever drops this cycle leaves nothing wrong in memory.
         let read = self.memory.state.take();
         let fresh = read.is_none();
-        self.walk.read_state = fresh;
         let clock = Instant::now();
         let state = match read {
             Some(state) => Ok(state),

@@ -4,7 +4,6 @@
 //! what exists. Knows nothing of what should exist. Invariants: every write is a compare-and-set; a record that cannot be read whole
 //! is an error and never an empty one; a record that is split over several ConfigMaps changes at one point, the write of its main one.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
@@ -373,24 +372,12 @@ impl State {
         staying(services.iter().filter_map(|service| Some((service, self.record(service)?))))
     }
 
-    /// Returns every service that is in the index, or recorded, or both, in order. Both are gone through once, and nothing is looked up.
+    /// Returns every service that is in the index, or recorded, or both, in order ([`Index::beside`]).
     pub fn beside<'a>(
         &'a self,
         index: &'a Index,
     ) -> impl Iterator<Item = (&'a String, Option<&'a IndexEntry>, Option<&'a Reading>)> {
-        let (mut entries, mut readings) = (index.services.iter().peekable(), self.services.iter().peekable());
-        std::iter::from_fn(move || {
-            let order = match (entries.peek(), readings.peek()) {
-                (Some((indexed, _)), Some((recorded, _))) => indexed.cmp(recorded),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return None,
-            };
-            let entry = if order.is_le() { entries.next() } else { None };
-            let reading = if order.is_ge() { readings.next() } else { None };
-            let name = entry.map(|(name, _)| name).or(reading.map(|(name, _)| name))?;
-            Some((name, entry.map(|(_, entry)| entry), reading.map(|(_, reading)| reading)))
-        })
+        index.beside(&self.services)
     }
 
     /// Returns all readable records by service.

@@ -31,7 +31,11 @@ pub(super) fn read(text: &[u8], environment: &str, known: &Index) -> Option<Inde
         }
         while entries.next_if(|(before, _)| before.as_str() < name).is_some() {}
         let same = entries.next_if(|(before, _)| *before == name).map(|(_, entry)| entry);
-        let (entry, after) = match same.and_then(|entry| Some((entry.clone(), says(after, entry)?))) {
+        let same = same.and_then(|entry| {
+            let next = says(after, entry).or_else(|| rest.strip_prefix(written(name, entry).as_bytes()))?;
+            Some((entry.clone(), next))
+        });
+        let (entry, after) = match same {
             Some(same) => same,
             None => one(rest, after, name)?,
         };
@@ -54,7 +58,8 @@ fn name(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((name, text.strip_prefix(b"\": ")?))
 }
 
-/// Returns what follows an entry, if the text begins with it, word for word.
+/// Returns what follows an entry, if the text begins with it, word for word, without writing it. Of one with settings of its own, or with text that
+/// JSON writes otherwise, it says nothing.
 fn says<'a>(text: &'a [u8], entry: &Entry) -> Option<&'a [u8]> {
     // All fields, so that a new one is not forgotten here.
     let Entry { content, inputs, objects, sync, version, chart } = entry;
@@ -79,10 +84,15 @@ fn one<'a>(from: &[u8], value: &'a [u8], name: &str) -> Option<(Entry, &'a [u8])
     let mut reader = Deserializer::from_slice(value).into_iter::<Entry>();
     let entry = reader.next()?.ok()?;
     let after = &value[reader.byte_offset()..];
+    (from.strip_prefix(written(name, &entry).as_bytes())?.len() == after.len()).then_some((entry, after))
+}
+
+/// Returns an entry with its name as an index has it.
+fn written(name: &str, entry: &Entry) -> String {
     let alone = Index { environment: String::new(), services: BTreeMap::from([(name.to_owned(), entry.clone())]) };
-    let written = alone.to_json();
-    let written = written.strip_prefix(&head(""))?.as_bytes().strip_suffix(END)?;
-    (from.strip_prefix(written)?.len() == after.len()).then_some((entry, after))
+    let mut text = alone.to_json();
+    text.truncate(text.len() - END.len());
+    text.split_off(head("").len())
 }
 
 #[cfg(test)]

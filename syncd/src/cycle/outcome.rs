@@ -69,7 +69,9 @@ fn services(memory: &Memory, walk: &Walk) -> Services {
     let index = memory.source.as_ref().map_or(&nothing, |source| &source.index);
     let state = memory.state.as_ref().or(walk.lost.as_ref());
     let standings = Standings { memory, walk, index, state };
-    match (&memory.told, state.filter(|_| !walk.read_state)) {
+    // A second look reads what is recorded as well.
+    let is_read = walk.read_anew || walk.second_look;
+    match (&memory.told, state.filter(|_| !is_read)) {
         (Some(told), Some(state)) => standings.over(told, state),
         _ => standings.all(),
     }

@@ -4,8 +4,7 @@
 //! one is known by its entry's time. What was not watched all the while (the start, a broken watch) is judged by whether anybody wrote
 //! after us. Invariants: a change of fields that are not ours is nothing; an object that is not recorded is not judged.
 
-use std::collections::btree_map;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 

@@ -109,11 +109,12 @@ impl LocalCopy {
                 described => described,
             };
         }
-        if packs(self.current.path()) > limits.packs {
+        let packs = packs(self.current.path());
+        if packs > limits.packs {
             return self.fetch_anew(source, revision, limits);
         }
         let mut repository = self.repository();
-        if packs(self.current.path()) > 0 {
+        if packs > 0 {
             // What comes after the first time is little: threads would mostly wait for each other.
             let alone = repository.config_snapshot_mut().set_value(&gix::config::tree::Pack::THREADS, "1").map(drop);
             alone.map_err(|error| local(&error))?;
