@@ -35,7 +35,7 @@ use crate::repo::{CommitInfo, Lineage, RepoError, Revision};
 /// Longest text that is taken over from a commit, in characters.
 const TEXT_CHARACTERS_MAX: usize = 200;
 /// Bytes of a pack cache: repeated bases of deltas.
-const PACK_CACHE_BYTES: usize = 16 << 20;
+const PACK_CACHE_BYTES: usize = 4 << 20;
 const LOCK_FILE: &str = "lock";
 /// What the name of a copy ends with until it is whole.
 const HALF: &str = ".half";
@@ -329,9 +329,11 @@ fn open_or_begin(path: &Path) -> Result<gix::ThreadSafeRepository, RepoError> {
         .map_err(|error| local(&error))
 }
 
-/// Settings of a repository that nothing outside can influence.
+/// Settings of a repository that nothing outside can influence. What a pack leaves out because it is here is added to it as it is: to compress
+/// the index of thousands of services anew with each change, and to unpack it each time it is looked at, is most of what a change costs.
 fn options() -> gix::open::Options {
     let settings = [
+        "core.looseCompression=0",
         "core.logAllRefUpdates=false",
         "protocol.version=2",
         "committer.name=syncd",
