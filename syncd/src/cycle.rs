@@ -675,8 +675,8 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         }
         self.walk.executed = true;
         let before = &self.memory.reports;
-        let done = execute(self.cluster, self.settings, self.context, &plan, desired, &state, live, before).await;
-        let known = self.memory.remember(&mut state, &plan, &done, &desired.source, &self.settings.retry);
+        let mut done = execute(self.cluster, self.settings, self.context, &plan, desired, &state, live, before).await;
+        let known = self.memory.remember(&mut state, &plan, &mut done, &desired.source, &self.settings.retry);
         self.memory.note_plan(&plan, full);
         self.walk.done = done;
         self.walk.plan = Some(plan);

@@ -19,7 +19,7 @@ mod yielding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, FutureExt, join_all, select};
 use manifest::{Hash, ObjectRef};
 use smol_str::SmolStr;
 use tokio::sync::Semaphore;
@@ -152,13 +152,14 @@ pub async fn execute<C: Cluster>(
     let mut walks = Vec::new();
     for (name, plan) in &plan.services {
         let record = records.remove(name).unwrap_or(Ok(None));
-        let (run, holders) = (&run, &holders);
-        walks.push(Box::pin(async move { (name.clone(), service::walk(run, name, plan, record, holders).await) }));
+        let walk = service::walk(&run, name, plan, record, &holders);
+        // Boxed at both ends: those that ended are kept, each in its place among all, until the last one has.
+        walks.push(Box::pin(walk.map(move |done| (name, Box::new(done)))));
     }
     let all = std::pin::pin!(join_all(walks));
     let watches = std::pin::pin!(run.watches.drive(cluster, &run.turns));
     match select(all, watches).await {
-        Either::Left((done, _)) => done.into_iter().collect(),
+        Either::Left((done, _)) => done.into_iter().map(|(name, done)| (name.clone(), *done)).collect(),
         Either::Right((never, _)) => match never {},
     }
 }

@@ -158,7 +158,7 @@ mod tests {
             error: Some("no\u{1b} image".to_owned()),
             waiting_for: Vec::new(),
             causes: Vec::new(),
-            objects: Vec::new(),
+            objects: [].into(),
             failures: 1,
             state_bytes: 0,
         };

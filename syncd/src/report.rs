@@ -8,6 +8,7 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use manifest::difference::text::is_command;
 use manifest::index::DriftPolicy;
@@ -316,8 +317,8 @@ pub struct ServiceReport {
     pub waiting_for: Vec<Waiting>,
     /// Why objects that were waited for are not ready, for the first few.
     pub causes: Vec<Cause>,
-    /// Every object that was touched or withheld, in the order of the plan.
-    pub objects: Vec<ObjectReport>,
+    /// Every object that was touched or withheld, in the order of the plan. Shared by all who remember it.
+    pub objects: Arc<[ObjectReport]>,
     /// Failures in a row; 0 when it is not failed.
     pub failures: u32,
     /// Bytes of its record in the cluster; 0 when it was not read or written by this process.

@@ -190,7 +190,7 @@ mod tests {
             error: None,
             waiting_for: Vec::new(),
             causes: Vec::new(),
-            objects,
+            objects: objects.into(),
             failures: 0,
             state_bytes: 100,
         }

@@ -85,7 +85,7 @@ pub struct Change {
     /// First line of its message.
     pub subject: Option<String>,
     /// The objects, at most [`OBJECTS_MAX`].
-    pub objects: Vec<ObjectReport>,
+    pub objects: Arc<[ObjectReport]>,
     /// How many there were.
     pub total: usize,
 }
@@ -313,13 +313,15 @@ fn is_change(object: &ObjectReport) -> bool {
 }
 
 fn change(report: &Report, service: &ServiceReport) -> Option<Change> {
-    let objects: Vec<&ObjectReport> = service.objects.iter().filter(|object| is_change(object)).collect();
-    (service.applied + service.deleted > 0 && !objects.is_empty()).then(|| Change {
+    let changes = service.objects.iter().filter(|object| is_change(object));
+    let total = changes.clone().count();
+    let is_all = total == service.objects.len() && total <= OBJECTS_MAX;
+    (service.applied + service.deleted > 0 && total > 0).then(|| Change {
         at: report.ended_at.clone(),
         revision: report.revision.as_ref().map(ToString::to_string),
         subject: report.commit.as_ref().map(|commit| commit.subject.clone()),
-        total: objects.len(),
-        objects: objects.into_iter().take(OBJECTS_MAX).cloned().collect(),
+        total,
+        objects: if is_all { Arc::clone(&service.objects) } else { changes.take(OBJECTS_MAX).cloned().collect() },
     })
 }
 

@@ -62,7 +62,7 @@ fn service(state: ServiceState, failures: u32) -> ServiceReport {
         error: None,
         waiting_for: Vec::new(),
         causes: Vec::new(),
-        objects: Vec::new(),
+        objects: [].into(),
         failures,
         state_bytes: 1234,
     }

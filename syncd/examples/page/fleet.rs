@@ -50,7 +50,7 @@ pub fn service(name: &str, state: ServiceState) -> ServiceReport {
         error: None,
         waiting_for: Vec::new(),
         causes: Vec::new(),
-        objects: Vec::new(),
+        objects: [].into(),
         failures: 0,
         state_bytes: 900,
     };
@@ -75,14 +75,16 @@ pub fn service(name: &str, state: ServiceState) -> ServiceReport {
             error: Some(format!("Deployment.apps shop/{name} cannot become ready: CrashLoopBackOff {HOSTILE}")),
             waiting_for: vec![Waiting { object: deployment, message: format!("1 of 3 replicas updated {HOSTILE}") }],
             causes: vec![cause],
-            objects: vec![
+            objects: [
                 touched("ConfigMap", name, Outcome::Configured, None),
                 touched("Deployment.apps", name, Outcome::Failed, Some(HOSTILE)),
-            ],
+            ]
+            .into(),
             ..blank
         },
         ServiceState::Held => {
-            ServiceReport { withheld: 12, objects: vec![touched("Service", name, Outcome::Withheld, None)], ..blank }
+            let objects = [touched("Service", name, Outcome::Withheld, None)].into();
+            ServiceReport { withheld: 12, objects, ..blank }
         }
         ServiceState::RolledBack => {
             ServiceReport { error: Some("rolled back to revision 0123456789ab: not ready".to_owned()), ..blank }

@@ -297,27 +297,27 @@ impl Memory {
         !failed && self.look_again.is_empty() && self.drifted.is_empty() && self.strays.is_empty()
     }
 
-    /// Takes over what became of the services of a plan. Returns whether the state is known.
+    /// Takes over what became of the services of a plan, their records from what was done. Returns whether the state is known.
     pub(super) fn remember(
         &mut self,
         state: &mut State,
         plan: &Plan,
-        done: &BTreeMap<String, Done>,
+        done: &mut BTreeMap<String, Done>,
         source: &Source,
         retry: &Retry,
     ) -> bool {
         let mut known = true;
         for (name, done) in done {
             self.woken.remove(name);
-            let now = match &done.stored {
+            let stored = std::mem::replace(&mut done.stored, After::Untouched);
+            let now = match &stored {
                 After::Stored(stored) => Some(&stored.record),
                 After::Nothing => None,
                 After::Untouched | After::Unknown => state.record(name),
             };
             self.acted.note(name, state.record(name), now);
-            match &done.stored {
-                After::Stored(stored) => {
-                    let mut stored = stored.clone();
+            match stored {
+                After::Stored(mut stored) => {
                     // From now on they are strays like any other, or the next write of the record would ask for them again.
                     let stale = std::mem::take(&mut stored.stale);
                     stale.keys().for_each(|part| self.keep_part(part.clone()));
@@ -354,11 +354,12 @@ impl Memory {
             let rest = self.rests.remove(name);
             self.rests
                 .extend(next_rest(rest, done.pause, content, source.root, retry).map(|rest| (name.clone(), rest)));
-            let mut report = done.report.clone();
-            report.failures = self.rests.get(name).map_or(0, |rest| rest.failures);
-            match report.state {
+            match done.report.state {
                 ServiceState::Synced | ServiceState::Removed => self.reports.remove(name),
-                _ => self.reports.insert(name.clone(), at_rest(report)),
+                _ => {
+                    let failures = self.failures(name);
+                    self.reports.insert(name.clone(), at_rest(ServiceReport { failures, ..done.report.clone() }))
+                }
             };
         }
         known
@@ -409,7 +410,7 @@ fn next_rest(rest: Option<Rest>, pause: Pause, content: Option<Hash>, index: Has
 /// A service that is not planned for did nothing.
 fn at_rest(report: ServiceReport) -> ServiceReport {
     let unchanged = report.unchanged + report.applied;
-    ServiceReport { applied: 0, deleted: 0, unchanged, seconds: 0.0, objects: Vec::new(), ..report }
+    ServiceReport { applied: 0, deleted: 0, unchanged, seconds: 0.0, objects: Arc::default(), ..report }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The report of a cycle, out of what happened and what is remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use manifest::Index;
 use manifest::index::Entry;
@@ -49,10 +50,9 @@ pub(super) fn merge(done: &mut BTreeMap<String, Done>, first: BTreeMap<String, D
             done.insert(name, before);
             continue;
         };
-        before.report.objects.append(&mut after.report.objects);
         before.applied.append(&mut after.applied);
         before.deleted.append(&mut after.deleted);
-        after.report.objects = before.report.objects;
+        after.report.objects = before.report.objects.iter().chain(&*after.report.objects).cloned().collect();
         (after.applied, after.deleted) = (before.applied, before.deleted);
         after.report.applied += before.report.applied;
         after.report.deleted += before.report.deleted;
@@ -179,7 +179,7 @@ fn settled(Service(_, entry, reading): &Service<'_>) -> ServiceReport {
         error,
         waiting_for: Vec::new(),
         causes: Vec::new(),
-        objects: Vec::new(),
+        objects: Arc::default(),
         failures: 0,
         state_bytes: stored.map_or(0, |stored| stored.bytes),
     }

@@ -4,6 +4,7 @@
 //! said leaves this file unredacted, and a log only when the values of every Secret that its pod uses are known.
 
 use std::collections::BTreeSet;
+use std::slice;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -117,7 +118,7 @@ impl<C: Cluster> Run<'_, C> {
 
     /// Returns the object as it was last seen, and the pod that the failure is about, if one is seen until `deadline`.
     async fn find_suspect(&self, failure: &Failure, deadline: Instant) -> (Option<Value>, Option<String>) {
-        let changed = self.watches.subscribe([&failure.object]);
+        let changed = self.watches.subscribe(slice::from_ref(&failure.object));
         let may_come = failure.sign.is_none() && pods::runs_pods(&GroupKind::of(&failure.object));
         loop {
             let found = self.suspect(failure);

@@ -4,6 +4,7 @@
 //! that carries a uid never creates, and one that does not is sent only for an object that is recorded without one.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use manifest::{Hash, ObjectRef};
 use serde_json::{Map, Value};
@@ -264,7 +265,7 @@ impl<C: Cluster> Run<'_, C> {
     async fn wait_gone(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Result<(), Stop> {
         let mut told = None;
         self.watches.ask_for(GroupKind::of(id));
-        let changed = self.watches.subscribe([id]);
+        let changed = self.watches.subscribe(slice::from_ref(id));
         loop {
             let (gone, keeps) = self.watches.look(id, |sight| match sight {
                 Sight::Absent => (true, String::new()),

@@ -20,8 +20,8 @@ use super::{Done, Holders, Pause, Run, Widening};
 use crate::cluster::{Cluster, ClusterError, ErrorClass, GroupKind, Observed};
 use crate::live::defined_kind;
 use crate::plan::order::FOUNDATIONS;
-use crate::plan::{ApplyStage, DeleteStage, PlannedApply, Problem, ServicePlan};
-use crate::report::{Cause, Event, ObjectReport, Outcome, Resource, ServiceState, Waiting};
+use crate::plan::{ApplyStage, DeleteStage, PlannedApply, PlannedDelete, Problem, ServicePlan};
+use crate::report::{Cause, Event, ObjectReport, Outcome, ServiceState, Waiting};
 use crate::state::{Held, StateError, Stored};
 
 /// Shortest and longest pause between two questions whether a new kind is served.
@@ -50,12 +50,12 @@ pub(super) struct Walk<'a, C> {
     pub(super) holders: &'a Holders,
     /// The record as it is stored.
     pub(super) stored: Option<Box<Stored>>,
-    /// What is held, as far as is known now.
-    pub(super) held: LiteMap<ObjectRef, Held>,
+    /// What is held, as far as is known now. Absent: what the record says. Thousands of services wait before there is a difference.
+    pub(super) held: Option<LiteMap<ObjectRef, Held>>,
     pub(super) expected: LiteMap<ObjectRef, Expected>,
     pub(super) objects: Vec<ObjectReport>,
-    pub(super) applied: Vec<Resource>,
-    pub(super) deleted: Vec<Resource>,
+    pub(super) applied: Vec<&'a PlannedApply>,
+    pub(super) deleted: Vec<&'a PlannedDelete>,
     pub(super) waiting_for: Vec<Waiting>,
     pub(super) causes: Vec<Cause>,
     /// Whether it ended because something is not going to be ready.
@@ -81,14 +81,13 @@ pub(super) async fn walk<C: Cluster>(
         Ok(stored) => (stored, None),
         Err(error) => (None, Some(error)),
     };
-    let held = stored.as_ref().map(|stored| stored.record.held.clone()).unwrap_or_default();
     let mut walk = Box::new(Walk {
         run,
         name,
         plan,
         holders,
         stored,
-        held,
+        held: None,
         expected: LiteMap::new(),
         objects: Vec::new(),
         applied: Vec::new(),
@@ -152,7 +151,7 @@ pub(super) fn pause_of(error: &ClusterError) -> Pause {
     }
 }
 
-impl<C: Cluster> Walk<'_, C> {
+impl<'a, C: Cluster> Walk<'a, C> {
     async fn all(&mut self) -> Result<(), Stop> {
         self.expect_known();
         let turn = Turn::new(&self.run.turns);
@@ -207,7 +206,13 @@ impl<C: Cluster> Walk<'_, C> {
 
     /// Records what was applied. Also what was left over and is wanted again is like any other from then on, and not before.
     fn hold(&mut self, id: &ObjectRef, api_version: SmolStr, uid: SmolStr, hash: Hash) {
-        self.held.insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), ..Held::default() });
+        self.held().insert(id.clone(), Held { api_version, uid: Some(uid), hash: Some(hash), ..Held::default() });
+    }
+
+    /// Returns what is held, to change it.
+    pub(super) fn held(&mut self) -> &mut LiteMap<ObjectRef, Held> {
+        let recorded = || self.stored.as_ref().map(|stored| stored.record.held.clone()).unwrap_or_default();
+        self.held.get_or_insert_with(recorded)
     }
 
     /// Waits for namespaces and definitions and tells those that need them.
@@ -263,7 +268,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     /// Applies one stage: all its objects side by side; those that turn out to be gone are recorded as such and created.
-    async fn apply(&mut self, stage: &ApplyStage, turn: &Turn<'_>) -> Result<(), Stop> {
+    async fn apply(&mut self, stage: &'a ApplyStage, turn: &Turn<'_>) -> Result<(), Stop> {
         if self.run.context.is_superseded() {
             return Err(Stop::Superseded);
         }
@@ -292,10 +297,10 @@ impl<C: Cluster> Walk<'_, C> {
     async fn record_as_gone(&mut self, gone: &[&PlannedApply]) -> Result<(), Stop> {
         for planned in gone {
             let held = Held { api_version: planned.api_version.clone(), ..Held::default() };
-            self.held.insert(planned.id.clone(), held);
+            self.held().insert(planned.id.clone(), held);
         }
         let mut record = self.stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
-        record.held.clone_from(&self.held);
+        record.held.clone_from(self.held());
         record.intent = Some(self.run.intent(self.plan));
         match self.run.write_record(self.name, self.stored.as_deref(), record).await {
             Ok(stored) => {
@@ -310,7 +315,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     /// Notes what came of an apply. Returns why the walk ends, if it does.
-    fn note_applied(&mut self, planned: &PlannedApply, reply: Applied, existed: bool) -> Option<Stop> {
+    fn note_applied(&mut self, planned: &'a PlannedApply, reply: Applied, existed: bool) -> Option<Stop> {
         let (outcome, error, pause) = match reply {
             Applied::Accepted(live) => {
                 let outcome = match existed {
@@ -320,13 +325,13 @@ impl<C: Cluster> Walk<'_, C> {
                 };
                 self.hold(&planned.id, planned.api_version.clone(), live.uid.clone(), planned.hash);
                 self.expected.insert(planned.id.clone(), Expected { uid: live.uid, generation: live.generation });
-                self.applied.push(Resource::new(self.name, &planned.id, &planned.api_version));
+                self.applied.push(planned);
                 (outcome, None, Pause::None)
             }
             Applied::Failed(error) => {
                 let ambiguous = error.class == ErrorClass::Ambiguous;
                 let is_open = |held: &&mut Held| ambiguous || held.hash == Some(planned.hash);
-                if let Some(held) = self.held.get_mut(&planned.id).filter(is_open) {
+                if let Some(held) = self.held().get_mut(&planned.id).filter(is_open) {
                     // What is there now may be the old manifest or the new one, or what others made of the one that was recorded.
                     held.hash = None;
                 }
@@ -380,7 +385,7 @@ impl<C: Cluster> Walk<'_, C> {
     }
 
     /// Deletes one stage: all its objects side by side, and waits until they are gone.
-    async fn delete(&mut self, stage: &DeleteStage) -> Result<(), Stop> {
+    async fn delete(&mut self, stage: &'a DeleteStage) -> Result<(), Stop> {
         if self.run.context.is_superseded() {
             return Err(Stop::Superseded);
         }
@@ -393,13 +398,13 @@ impl<C: Cluster> Walk<'_, C> {
             let reason = planned.reason.to_string();
             let (error, pause) = match reply {
                 Deleted::Done => {
-                    self.held.remove(id);
-                    self.deleted.push(Resource::new(self.name, id, &planned.api_version));
+                    self.held().remove(id);
+                    self.deleted.push(planned);
                     self.note(id, Outcome::Deleted, reason, None);
                     continue;
                 }
                 Deleted::WasGone => {
-                    self.held.remove(id);
+                    self.held().remove(id);
                     self.note(id, Outcome::Unchanged, "it was gone already".to_owned(), None);
                     continue;
                 }

@@ -10,7 +10,7 @@ use super::service::{Stop, Walk};
 use super::{After, Done, Pause};
 use crate::cluster::Cluster;
 use crate::plan::{PlannedApply, Withheld, WithheldObject};
-use crate::report::{Event, Outcome, ServiceReport, ServiceState};
+use crate::report::{Event, Outcome, Resource, ServiceReport, ServiceState};
 use crate::state::{self, Condition, Finished, Record, RolledBack, Settled};
 
 impl<C: Cluster> Walk<'_, C> {
@@ -39,13 +39,13 @@ impl<C: Cluster> Walk<'_, C> {
 
     /// Forgets what is gone or recorded elsewhere, and marks what is kept. What is still to go holds the service open.
     fn release(&mut self, result: Result<(), Stop>) -> Result<(), Stop> {
-        self.plan.gone.iter().for_each(|id| drop(self.held.remove(id)));
+        self.plan.gone.iter().for_each(|id| drop(self.held().remove(id)));
         let mut open = Ok(());
         for WithheldObject { id, withheld } in &self.plan.withheld {
             let reason = withheld.to_string();
             if let Some(holder) = withheld.holder() {
                 if self.holders.get(id).is_some_and(|holders| holders.contains(holder)) {
-                    self.held.remove(id);
+                    self.held().remove(id);
                 } else {
                     let message = format!("{id} goes to service `{holder}`, which has not recorded it");
                     open = open.and(Err(Stop::Blocked(message)));
@@ -56,7 +56,7 @@ impl<C: Cluster> Walk<'_, C> {
                 open = open.and(Err(Stop::Suspended(self.run.suspended(id))));
             } else if withheld.is_pending() {
                 open = open.and(Err(Stop::Held(format!("{id}: {reason}"))));
-            } else if let Some(held) = self.held.get_mut(id) {
+            } else if let Some(held) = self.held().get_mut(id) {
                 held.leftover = Some(reason.clone());
             }
             self.note(id, Outcome::Withheld, reason, None);
@@ -66,7 +66,9 @@ impl<C: Cluster> Walk<'_, C> {
 
     fn record(&self, result: &Result<(), Stop>) -> Record {
         let mut record = self.stored.as_ref().map(|stored| stored.record.clone()).unwrap_or_default();
-        record.held.clone_from(&self.held);
+        if let Some(held) = &self.held {
+            record.held.clone_from(held);
+        }
         for (id, held) in &mut record.held {
             let is_seen = self.expected.get(id).is_some_and(|expected| held.is(&expected.uid));
             let may_come = self.run.live.may_come.contains(id) || self.unanswered.contains(id);
@@ -182,7 +184,7 @@ impl<C: Cluster> Walk<'_, C> {
             error,
             waiting_for: self.waiting_for,
             causes: self.causes,
-            objects: self.objects,
+            objects: self.objects.into(),
             failures: 0,
             state_bytes: bytes,
         };
@@ -192,11 +194,14 @@ impl<C: Cluster> Walk<'_, C> {
             self.run.context.tell(&event);
         }
         let is_open = |apply: &PlannedApply| {
-            apply.reason.was_seen() && !self.applied.iter().any(|applied| applied.object == apply.id)
+            apply.reason.was_seen() && !self.applied.iter().any(|applied| applied.id == apply.id)
         };
         // What it was not come to is forgotten with the sight, unless it is looked for again.
         let look_again = self.look_again || self.plan.applies().any(is_open);
-        let Self { unanswered, applied, deleted, .. } = *self;
+        let resource = |id, version| Resource::new(self.name, id, version);
+        let applied = self.applied.iter().map(|apply| resource(&apply.id, &apply.api_version)).collect();
+        let deleted = self.deleted.iter().map(|delete| resource(&delete.id, &delete.api_version)).collect();
+        let unanswered = self.unanswered;
         Done { report, stored, look_again, unanswered, pause, rolls_back, applied, deleted }
     }
 }

@@ -97,7 +97,7 @@ impl<C: Cluster> Walk<'_, C> {
             let looks: Vec<Look> = ids.iter().map(|id| self.look(id)).collect();
             let outlook = since.judge(looks, looked);
             if !outlook.failed.is_empty() {
-                return Err(self.give_up(outlook.failed, outlook.waiting, None).await);
+                return Err(Box::pin(self.give_up(outlook.failed, outlook.waiting, None)).await);
             }
             if outlook.waiting.is_empty() {
                 self.waiting_for.clear();
@@ -118,7 +118,7 @@ impl<C: Cluster> Walk<'_, C> {
                     let late =
                         late.map(|w| Failure { object: w.object.clone(), message: w.message.clone(), sign: None });
                     let waiting = Vec::new();
-                    return Err(self.give_up(late.collect(), waiting, Some(self.plan.timeout_seconds)).await);
+                    return Err(Box::pin(self.give_up(late.collect(), waiting, Some(self.plan.timeout_seconds))).await);
                 }
             }
         }

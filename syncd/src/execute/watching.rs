@@ -70,11 +70,19 @@ enum Topic {
     Around(SmolStr),
 }
 
+/// Returns what whoever waits for objects is to hear of; some of it twice.
+fn topics(ids: &[ObjectRef]) -> impl Iterator<Item = Topic> {
+    ids.iter().flat_map(|id| {
+        let around = runs_pods(&GroupKind::of(id)).then(|| Topic::Around(id.namespace.clone()));
+        around.into_iter().chain([Topic::Object(id.clone())])
+    })
+}
+
 /// Wakes whoever waits when something changes that it waits for, since it subscribed or was woken last.
 pub(super) struct Subscription<'a> {
     interests: &'a Mutex<Interests>,
     number: u64,
-    topics: Vec<Topic>,
+    ids: &'a [ObjectRef],
     woken: Arc<Notify>,
 }
 
@@ -88,7 +96,7 @@ impl Subscription<'_> {
 impl Drop for Subscription<'_> {
     fn drop(&mut self) {
         let mut interests = self.interests.lock().unwrap_or_else(PoisonError::into_inner);
-        for topic in self.topics.drain(..) {
+        for topic in topics(self.ids) {
             interests.of.remove(&(topic, self.number));
         }
     }
@@ -193,23 +201,13 @@ impl<'a> Watches<'a> {
     }
 
     /// Subscribes to changes of objects and of what is around them. Subscribe first, look then.
-    pub(super) fn subscribe<'b>(&self, ids: impl IntoIterator<Item = &'b ObjectRef>) -> Subscription<'_> {
-        let mut topics = Vec::new();
-        for id in ids {
-            topics.push(Topic::Object(id.clone()));
-            if runs_pods(&GroupKind::of(id)) {
-                topics.push(Topic::Around(id.namespace.clone()));
-            }
-        }
-        topics.sort();
-        topics.dedup();
-        topics.shrink_to_fit();
+    pub(super) fn subscribe<'b>(&'b self, ids: &'b [ObjectRef]) -> Subscription<'b> {
         let woken = Arc::new(Notify::new());
         let mut interests = self.interests();
         interests.last += 1;
         let number = interests.last;
-        interests.of.extend(topics.iter().map(|topic| ((topic.clone(), number), Arc::clone(&woken))));
-        Subscription { interests: &self.interests, number, topics, woken }
+        interests.of.extend(topics(ids).map(|topic| ((topic, number), Arc::clone(&woken))));
+        Subscription { interests: &self.interests, number, ids, woken }
     }
 
     /// Wakes those who wait for one of the topics from `first` on, as long as they are alike.

@@ -116,7 +116,7 @@ impl Transcript {
             let failures = if service.failures > 0 { format!(", failure {}", service.failures) } else { String::new() };
             let state = service.state.as_str();
             self.line(format!("  {name}: {state}{failures}; {}", numbers.join(", ")).trim_end_matches("; "));
-            for object in &service.objects {
+            for object in &*service.objects {
                 if object.outcome == Outcome::Unchanged && object.error.is_none() {
                     continue;
                 }
