@@ -305,7 +305,7 @@ async fn owned_objects_are_listed_in_pages_metadata_only() {
         [(id("", "ConfigMap", "shop", "a"), observed("u1")), (id("", "ConfigMap", "shop", "b"), observed("u1"))];
     assert_eq!(found, expected);
     let sent = server.take();
-    let first = "GET /api/v1/configmaps?&labelSelector=syncd%2Fenvironment%3Dstaging&limit=100";
+    let first = "GET /api/v1/configmaps?&labelSelector=syncd%2Fenvironment%3Dstaging&limit=250";
     assert_eq!(sent[0].line, first);
     assert_eq!(sent[1].line, format!("{first}&continue=t1"));
     for sent in sent {
@@ -342,7 +342,7 @@ async fn any_objects_are_listed_a_page_a_request_without_managed_fields() {
     let lines: Vec<&str> = sent.iter().map(|sent| sent.line.as_str()).collect();
     assert_eq!(
         lines,
-        ["GET /api/v1/namespaces/shop/configmaps?&limit=100", "GET /api/v1/configmaps?&limit=100&continue=t1"]
+        ["GET /api/v1/namespaces/shop/configmaps?&limit=250", "GET /api/v1/configmaps?&limit=250&continue=t1"]
     );
     assert!(sent.iter().all(|sent| sent.accept == "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"));
     let last = Server::new(|_| Some(ok(json!({"metadata": {"continue": ""}, "items": null}))));

@@ -25,6 +25,9 @@ pub async fn measure(size: Size, cycles: u64) {
     told("the first sync has ended", &syncd);
     sleep(Duration::from_secs(15)).await;
     told("nothing happens", &syncd);
+    // Connections that are not used are closed after a while, and with them what they were read into.
+    sleep(Duration::from_secs(105)).await;
+    told("nothing happened for two minutes", &syncd);
     drop(syncd);
     // The same once more, with everything there: the state is read, metadata is listed and watched.
     let poll = if cycles > 0 { "10ms" } else { "2s" };

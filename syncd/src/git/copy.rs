@@ -35,7 +35,7 @@ use crate::repo::{CommitInfo, Lineage, RepoError, Revision};
 /// Longest text that is taken over from a commit, in characters.
 const TEXT_CHARACTERS_MAX: usize = 200;
 /// Bytes of a pack cache: repeated bases of deltas.
-const PACK_CACHE_BYTES: usize = 4 << 20;
+const PACK_CACHE_BYTES: usize = 16 << 20;
 const LOCK_FILE: &str = "lock";
 /// What the name of a copy ends with until it is whole.
 const HALF: &str = ".half";

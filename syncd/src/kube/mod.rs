@@ -47,7 +47,7 @@ use crate::cluster::{
 use crate::election::Fence;
 
 /// Objects a page of a list.
-const PAGE_OBJECTS: u32 = 100;
+const PAGE_OBJECTS: u32 = 250;
 /// Longest end of a log that is read.
 const LOG_BYTES: usize = 64 << 10;
 /// Times that a list is begun anew because the server forgot its place between two pages.

@@ -107,7 +107,7 @@ impl Told for Whole {
 }
 
 impl Told for PartialObjectMeta<DynamicObject> {
-    const PAGE_OBJECTS: u32 = 50;
+    const PAGE_OBJECTS: u32 = 100;
 
     fn into_value(self) -> Value {
         serde_json::to_value(self).expect("an object that was JSON is JSON")
