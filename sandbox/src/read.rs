@@ -3,8 +3,8 @@
 //! Knows versions, selectors and continue tokens, not how an answer is shown (`represent`). Invariant: all pages of one list are of the same
 //! version, or the list ends with 410.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::ops::Bound;
 
 use serde_json::{Value, json};
 
@@ -13,6 +13,7 @@ use crate::cluster::{Call, State};
 use crate::kinds::Kind;
 use crate::represent::Form;
 use crate::select::{Fields, Labels};
+use crate::store::Objects;
 use crate::write::{present, scale_of};
 
 /// What a list or watch selects.
@@ -149,9 +150,9 @@ impl State {
         let mut items = Vec::new();
         let mut next = None;
         let mut left = 0_u64;
-        for (key, object) in &objects {
-            let is_elsewhere = !selection.namespace.is_empty() && selection.namespace != key.0;
-            if is_elsewhere || token.as_ref().is_some_and(|token| *key <= token.after) {
+        let begin = token.as_ref().map_or(Bound::Unbounded, |token| Bound::Excluded(&token.after));
+        for (key, object) in objects.range((begin, Bound::Unbounded)) {
+            if !selection.namespace.is_empty() && selection.namespace != key.0 {
                 continue;
             }
             // As on the real server, what is left counts before it is selected.
@@ -184,14 +185,13 @@ impl State {
     }
 
     /// Returns the objects of the collection at the version that the request asks for.
-    #[expect(clippy::type_complexity, reason = "a version and the objects by namespace and name")]
     fn objects_at(
         &self,
         call: &Call<'_>,
         token: Option<&Continue>,
         current: u64,
-    ) -> Result<(u64, BTreeMap<(String, String), Arc<Value>>), Status> {
-        let Some(collection) = self.store.collection(call.kind.id) else { return Ok((current, BTreeMap::new())) };
+    ) -> Result<(u64, Cow<'_, Objects>), Status> {
+        let Some(collection) = self.store.collection(call.kind.id) else { return Ok((current, Cow::default())) };
         let at = |version: u64| collection.at(version);
         let now = || at(current).map_err(|gone| expired(current, gone.oldest));
         if let Some(token) = token {

@@ -4,6 +4,7 @@
 //! at older versions are served. Knows no rules about objects beyond metadata. Invariant: a collection and its history agree: undoing the
 //! history from the newest change gives every older state back to its first kept version.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -46,10 +47,13 @@ pub struct Change {
     pub previous: Option<Arc<Value>>,
 }
 
+/// Objects of one resource, by namespace and name.
+pub type Objects = BTreeMap<(String, String), Arc<Value>>;
+
 /// Objects of one resource.
 #[derive(Debug, Default)]
 pub struct Collection {
-    objects: BTreeMap<(String, String), Arc<Value>>,
+    objects: Objects,
     history: VecDeque<Change>,
     /// Versions below this one are forgotten.
     compacted: u64,
@@ -98,18 +102,22 @@ impl Collection {
         self.objects.is_empty()
     }
 
-    /// Returns the objects as they were at `version`.
-    pub fn at(&self, version: u64) -> Result<BTreeMap<(String, String), Arc<Value>>, Compacted> {
+    /// Returns the objects as they were at `version`: without a copy, if nothing has changed since.
+    pub fn at(&self, version: u64) -> Result<Cow<'_, Objects>, Compacted> {
         self.check(version)?;
+        let mut since = self.history.iter().rev().take_while(|change| change.version > version).peekable();
+        if since.peek().is_none() {
+            return Ok(Cow::Borrowed(&self.objects));
+        }
         let mut objects = self.objects.clone();
-        for change in self.history.iter().rev().take_while(|change| change.version > version) {
+        for change in since {
             let key = key_of(&change.object);
             match &change.previous {
                 Some(previous) => objects.insert(key, previous.clone()),
                 None => objects.remove(&key),
             };
         }
-        Ok(objects)
+        Ok(Cow::Owned(objects))
     }
 
     /// Lists the changes after `version`, oldest first.
