@@ -214,7 +214,7 @@ async fn many_objects_come_in_pages() {
     let found = kube.list_owned(&kind("", "ConfigMap"), "staging").await.unwrap();
     assert_eq!(found.len(), 1201);
     let lists = sandbox.take_requests().iter().filter(|entry| entry.verb == sandbox::Verb::List).count();
-    assert_eq!(lists, 3);
+    assert_eq!(lists, 5);
     assert_eq!(kube.list_owned(&kind("", "ConfigMap"), "production").await, Ok(Vec::new()));
     server.stop().await;
 }
