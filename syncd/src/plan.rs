@@ -802,7 +802,7 @@ impl<'a> Scene<'a> {
         let new = |plan: &ServicePlan| plan.applies().any(|apply| apply.reason == Reason::New);
         let newcomers: Vec<String> =
             services.iter().filter(|(_, plan)| new(plan)).map(|(name, _)| name.clone()).collect();
-        // What it was moved away from, and is forgotten there, goes like any other: after what takes its place.
+        // What another one has recorded too, as it was to be moved, goes like any other: after what takes its place there.
         let able: BTreeSet<String> = services
             .iter()
             .filter(|(_, plan)| plan.content.is_some() && plan.problem.is_none())
@@ -811,12 +811,13 @@ impl<'a> Scene<'a> {
         let (namespaces, definitions) = self.foundations(services);
         for (name, plan) in services.iter_mut().filter(|(_, plan)| plan.problem.is_none()) {
             plan.after = sync(name).depends_on.into_iter().filter(|other| names.contains(other)).collect();
+            let holders = plan.all_deletes().filter_map(|delete| self.held_by.get(&delete.id)).flatten();
+            let holders = holders.filter(|holder| **holder != name && able.contains(**holder));
+            let mut after: BTreeSet<String> = holders.map(|holder| (*holder).to_owned()).collect();
             if plan.content.is_none() && !plan.deletes.is_empty() {
-                let holders = plan.all_deletes().filter_map(|delete| self.held_by.get(&delete.id)).flatten();
-                let holders = holders.filter(|holder| able.contains(**holder)).map(|holder| (*holder).to_owned());
-                let after: BTreeSet<String> = newcomers.iter().cloned().chain(holders).collect();
-                plan.deletes_after = after.into_iter().collect();
+                after.extend(newcomers.iter().cloned());
             }
+            plan.deletes_after = after.into_iter().collect();
             let gates: BTreeSet<ObjectRef> = plan
                 .applies()
                 .filter(|apply| stage_of(&GroupKind::of(&apply.id)) != FOUNDATIONS)

@@ -244,6 +244,27 @@ fn what_moved_to_a_service_that_leaves_goes_last() {
     insta::assert_snapshot!(told(&with("moved", weather, steps)));
 }
 
+/// Found by the swarm: what two services have recorded, as it was moved and not come to, went when one of them was up and the other not.
+#[test]
+fn what_two_services_hold_goes_when_both_are_up() {
+    let steps = vec![
+        Step::Commit(vec![service("b", &[("Service v", "v2"), ("ConfigMap b", "v1")])]),
+        Step::Settle,
+        Step::Commit(vec![
+            service("b", &[("ConfigMap e", "v0")]),
+            service("c", &[("ConfigMap b", "v1"), ("Service v", "v0")]),
+        ]),
+        Step::Wait(15),
+        Step::Commit(vec![
+            service("b", &[("ConfigMap e", "v0")]),
+            service("c", &[("Service v", "v0"), ("Secret s", "v2")]),
+        ]),
+        Step::Wait(20),
+    ];
+    let weather = Weather::named("apply ConfigMap n/e", 0, Fault::CrashBefore);
+    insta::assert_snapshot!(told(&with("held twice", weather, steps)));
+}
+
 /// Found by the swarm: the part of a record that was written late was removed by who had read all of it before, in time for another look.
 #[test]
 fn a_part_is_removed_only_when_all_was_read_again() {
