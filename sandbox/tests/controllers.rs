@@ -224,6 +224,12 @@ fn denied_pods_fail_the_replica_set_and_the_deployment_says_so() {
     let told = deployment["status"]["conditions"].to_string();
     assert!(told.contains("pods \\\"web-"), "the name that the pod would have had is told: {told}");
     assert!(reasons(&cluster).iter().any(|reason| reason == "FailedCreate"));
+    cluster.advance(Duration::from_secs(20));
+    assert_eq!(
+        get(&cluster, "apps", "Deployment", "web"),
+        deployment,
+        "further tries that are denied tell nothing new"
+    );
     cluster.set_faults(|faults| faults.rules.clear());
     cluster.advance(Duration::from_secs(10));
     let deployment = get(&cluster, "apps", "Deployment", "web");

@@ -233,6 +233,7 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         let environment = &self.settings.environment;
         let state = state::take_over(self.cluster, environment, state, takeover == Takeover::Clean, limits).await?;
         self.memory.took_over();
+        self.memory.note_own_root(state.root.as_ref());
         Ok(state)
     }
 
@@ -715,19 +716,25 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         self.memory.may_be_passed_over && root.commit != source.revision
     }
 
-    /// Records which revision is in force from now on, before anything of it is done.
+    /// Records which revision is in force from now on, before anything of it is done. A root that this process did not write is written even
+    /// so: what was sent by one before it may be under way, and would bring another revision into force behind its back.
     async fn adopt_root(&mut self, state: &mut State, source: &Source, full: bool) -> Result<(), Lost> {
         let (commit, index) = (source.revision.clone(), source.root);
+        let is_own = state.root.as_ref().is_some_and(|stored| self.memory.is_own_root(stored));
         let root = match &state.root {
             // A commit that changed nothing for this environment is not worth a request.
             Some(StoredRoot { root, .. })
-                if root.index == index && (root.full_sync_open || !full) && !self.is_passed_over(root, source) =>
+                if root.index == index
+                    && (root.full_sync_open || !full)
+                    && !self.is_passed_over(root, source)
+                    && is_own =>
             {
                 return Ok(());
             }
-            // Only its end ends a full sync.
+            // Only its end ends a full sync. That somebody else begins is a change in itself: a write that changes nothing fails no other.
             Some(StoredRoot { root, .. }) => {
-                Root { commit, index, full_sync_open: full || root.full_sync_open, ..root.clone() }
+                let epoch = if is_own { root.epoch } else { state.epoch() + 1 };
+                Root { commit, index, full_sync_open: full || root.full_sync_open, epoch, ..root.clone() }
             }
             None => Root {
                 format: state::FORMAT,
@@ -765,8 +772,10 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     }
 
     async fn write_root(&mut self, state: &mut State, root: Root) -> Result<(), Lost> {
+        self.memory.note_own_root(None);
         match state::write_root(self.cluster, state.root.as_ref(), root).await {
             Ok(stored) => {
+                self.memory.note_own_root(Some(&stored));
                 state.root = Some(stored);
                 Ok(())
             }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::pod::{is_active, is_ready, ready_since};
-use super::{MANAGER, count, owner_reference, set_condition};
+use super::{MANAGER, condition, count, owner_reference, set_condition};
 use crate::cluster::State;
 use crate::remove::Options;
 use crate::store::ObjectKey;
@@ -80,6 +80,7 @@ impl State {
         let (total, now) = (pods.len(), self.now_text());
         let generation = set["metadata"]["generation"].clone();
         self.edit(key, MANAGER, Part::Status, |set| {
+            let fails_already = condition(set, "ReplicaFailure").is_some();
             let status = &mut set["status"];
             status["replicas"] = total.into();
             status["fullyLabeledReplicas"] = total.into();
@@ -88,6 +89,8 @@ impl State {
             status["terminatingReplicas"] = terminating.into();
             status["observedGeneration"] = generation;
             match failure {
+                // The first one stays as it was told: each names another pod, and a write would have this set looked at again at once.
+                Some(_) if fails_already => {}
                 Some(message) => {
                     set_condition(status, "ReplicaFailure", "True", "FailedCreate", message, &now);
                 }

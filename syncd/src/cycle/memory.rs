@@ -16,7 +16,7 @@ use crate::drift::Drifted;
 use crate::execute::{After, Done, Pause};
 use crate::plan::{Plan, PlannedApply, Selection, ServicePlan};
 use crate::report::{HeldDeletions, ServiceReport, ServiceState, Services, Suspended};
-use crate::state::{Acted, Held, Reading, State};
+use crate::state::{Acted, Held, Reading, State, StoredRoot};
 
 /// What one process remembers between cycles. Empty at its start.
 #[derive(Debug, Default)]
@@ -48,6 +48,8 @@ pub struct Memory {
     pub(super) owes_root: bool,
     /// Whether a revision may have been recorded behind the back of this process, which knows what is in force.
     pub(super) may_be_passed_over: bool,
+    /// Version of the root that this process wrote last, where the answer came.
+    own_root: Option<String>,
     /// Index of the last plan, or that needed none.
     pub(super) planned_index: Option<Hash>,
     /// Deletions that wait for approval.
@@ -187,6 +189,16 @@ impl Memory {
     pub(super) fn note_root(&mut self, before: Option<&str>, read: &State) {
         let version = read.root.as_ref().map(|stored| stored.resource_version.as_str());
         self.may_be_passed_over |= self.source.is_some() && version != before;
+    }
+
+    /// Notes the root that this process wrote; nothing: one may be under way.
+    pub(super) fn note_own_root(&mut self, written: Option<&StoredRoot>) {
+        self.own_root = written.map(|stored| stored.resource_version.clone());
+    }
+
+    /// Tells whether this process wrote the root last: by compare-and-set, so nothing that was sent before can take its place.
+    pub(super) fn is_own_root(&self, stored: &StoredRoot) -> bool {
+        self.own_root.as_ref() == Some(&stored.resource_version)
     }
 
     /// Notes that the root says what is in force.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::slice;
+use std::time::Duration;
 
 use manifest::{Hash, ObjectRef};
 use serde_json::{Map, Value};
@@ -219,7 +220,8 @@ impl<C: Cluster> Run<'_, C> {
     }
 
     /// Deletes one object as it was seen, and waits until it is gone. What was not seen, or was changed since, is looked at first, and stays
-    /// if it may not go: controllers write the status of what nobody took from us.
+    /// if it may not go: controllers write the status of what nobody took from us. Where one was faster than a look and the deletion after it,
+    /// the next try waits.
     async fn delete_seen(
         &self,
         service: &str,
@@ -229,7 +231,9 @@ impl<C: Cluster> Run<'_, C> {
         may_go: impl Fn(&Seen) -> bool,
         deadline: Instant,
     ) -> Deleted {
-        for _ in 0..self.settings.retry.tries.max(2) {
+        let mut looks = self.settings.retry.tries.saturating_sub(1).max(1);
+        let mut pause = Duration::ZERO;
+        loop {
             if let Some(version) = version.take() {
                 match self.request(&[ErrorClass::Transient], || self.cluster.delete(id, uid, &version)).await {
                     Ok(Deletion::Gone) => return Deleted::Done,
@@ -238,6 +242,13 @@ impl<C: Cluster> Run<'_, C> {
                     Err(error) if error.class == ErrorClass::Conflict => {}
                     Err(error) => return Deleted::Failed(error),
                 }
+            }
+            if looks == 0 {
+                let message = format!("{id} is changed whenever it is to be deleted");
+                return Deleted::GivenUp(Stop::Failed(message, Pause::Short));
+            }
+            if !pause.is_zero() && self.context.unless_superseded(tokio::time::sleep(pause)).await.is_none() {
+                return Deleted::GivenUp(Stop::Superseded);
             }
             let found = match self.request(&[ErrorClass::Transient], || self.cluster.get(id)).await {
                 Ok(found) => found.map(|value| seen(&value, &self.plan.environment)),
@@ -249,9 +260,9 @@ impl<C: Cluster> Run<'_, C> {
                 return Deleted::GivenUp(Stop::Failed(message, Pause::Short));
             }
             version = Some(seen.observed.resource_version.to_string());
+            looks -= 1;
+            pause = if pause.is_zero() { self.settings.retry.pause } else { pause * 2 };
         }
-        let message = format!("{id} is changed whenever it is to be deleted");
-        Deleted::GivenUp(Stop::Failed(message, Pause::Short))
     }
 
     async fn end(&self, service: &str, id: &ObjectRef, uid: &str, deadline: Instant) -> Deleted {

@@ -265,6 +265,21 @@ fn what_two_services_hold_goes_when_both_are_up() {
     insta::assert_snapshot!(told(&with("held twice", weather, steps)));
 }
 
+/// Found by the swarm: a process began while a root that its predecessor had sent was under way, and acted by the one it had read after the
+/// other had landed.
+#[test]
+fn a_root_that_is_under_way_at_the_start_does_not_land_afterwards() {
+    let weather = Weather::Named(vec![
+        ("write syncd-staging".to_owned(), 0, Fault::CrashAfter),
+        ("write syncd-staging".to_owned(), 1, Fault::CrashLate(Duration::from_secs(20))),
+        ("tip".to_owned(), 2, Fault::Denied),
+        ("write syncd-staging-a".to_owned(), 0, Fault::Slow(Duration::from_secs(40))),
+    ]);
+    let newer = vec![service("a", &[("ConfigMap a", "v2")])];
+    let steps = vec![Step::Commit(one()), Step::Wait(1), Step::Commit(newer), Step::Wait(60)];
+    insta::assert_snapshot!(told(&with("root under way", weather, steps)));
+}
+
 /// Found by the swarm: the part of a record that was written late was removed by who had read all of it before, in time for another look.
 #[test]
 fn a_part_is_removed_only_when_all_was_read_again() {
