@@ -36,6 +36,9 @@ use crate::repo::{CommitInfo, Lineage, RepoError, Revision};
 const TEXT_CHARACTERS_MAX: usize = 200;
 /// Bytes of a pack cache: repeated bases of deltas.
 const PACK_CACHE_BYTES: usize = 16 << 20;
+/// Packs of a copy that can be in use: many more than it comes to, those between two revisions among them. gix makes room when a copy is opened, for
+/// hardly more than are there, and takes no pack beyond it.
+const PACKS_IN_USE_MAX: u16 = 512;
 const LOCK_FILE: &str = "lock";
 /// What the name of a copy ends with until it is whole.
 const HALF: &str = ".half";
@@ -110,7 +113,7 @@ impl LocalCopy {
             };
         }
         let packs = packs(self.current.path());
-        if packs > limits.packs {
+        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) {
             return self.fetch_anew(source, revision, limits);
         }
         let mut repository = self.repository();
@@ -339,7 +342,8 @@ fn options() -> gix::open::Options {
         "committer.name=syncd",
         "committer.email=syncd@localhost",
     ];
-    gix::open::Options::isolated().config_overrides(settings)
+    let slots = gix::odb::store::init::Slots::Given(PACKS_IN_USE_MAX);
+    gix::open::Options::isolated().config_overrides(settings).object_store_slots(slots)
 }
 
 /// Removes what a killed process can leave: locks, which would stop every later fetch, and half packs.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use syncd::git::{Access, Credentials, GitLimits, GitRepo, GitSettings, Signers, SourceError};
-use syncd::repo::{Repo, RepoError, Revision};
+use syncd::repo::{Lineage, Repo, RepoError, Revision};
 
 use git_repository::Repository;
 use git_server::HttpsServer;
@@ -353,6 +353,26 @@ async fn packs_are_bounded() {
     drop(repo);
     reopen(|| GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) });
     only_copy(cache.path());
+}
+
+/// A process that lives for hundreds of commits: it fetches each of them, with the limits that it has.
+#[tokio::test]
+async fn one_process_fetches_hundreds_of_commits() {
+    const COMMITS: usize = 130;
+    let origin = Repository::new();
+    let cache = tempfile::tempdir().unwrap();
+    let repo = GitRepo::open(GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) }).unwrap();
+    assert!(COMMITS > 2 * GitLimits::default().packs, "a new copy is begun twice");
+    let mut before = None;
+    for number in 0..COMMITS {
+        let revision = Revision(origin.commit("more", &[("a", &number.to_string())]));
+        repo.fetch(&revision).await.unwrap_or_else(|error| panic!("commit {number}: {error}"));
+        assert_eq!(repo.read(&revision, paths(["a"])).await.unwrap(), [Some(number.to_string().into_bytes())]);
+        if let Some(before) = before.replace(revision.clone()) {
+            assert_eq!(repo.lineage(&revision, &before).await.unwrap(), Lineage::Descends, "commit {number}");
+        }
+    }
+    assert!(copies(cache.path()).len() <= 2);
 }
 
 #[tokio::test]
