@@ -806,8 +806,8 @@ fn recorded_kinds(state: &State, of: Option<&BTreeSet<String>>) -> BTreeSet<Grou
 
 /// Returns what services say themselves about drift.
 fn drift_policies(source: &Source) -> BTreeMap<String, DriftPolicy> {
-    let said = source.index.services.iter().filter_map(|(name, entry)| Some((name.clone(), entry.sync.drift?)));
-    said.collect()
+    let said = source.index.services.iter().filter_map(|(name, entry)| entry.sync.drift.map(|drift| (name, drift)));
+    said.map(|(name, drift)| (name.clone(), drift)).collect()
 }
 
 fn planned(plan: &Plan) -> Event {

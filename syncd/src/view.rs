@@ -208,7 +208,6 @@ impl View {
         self.ended.clear();
         let nothing = report::Services::default();
         let last = self.report.as_ref().map_or(&nothing, |last| &last.services);
-        let is_same = last.is_same(&report.services);
         let is_news =
             self.report.as_ref().is_none_or(|last| last.result != report.result || last.errors != report.errors);
         // What is remembered of a service that was not looked at is told again with every report.
@@ -220,9 +219,7 @@ impl View {
         let changes = Arc::make_mut(&mut self.changes);
         changes
             .extend(news.into_iter().filter_map(|(name, service)| Some((name.to_string(), change(&report, service)?))));
-        if !is_same {
-            changes.retain(|name, _| report.services.get(name).is_some());
-        }
+        report.services.gone_since(last).for_each(|name| drop(changes.remove(name.as_str())));
         self.report = Some(report);
         self.version += 1;
     }

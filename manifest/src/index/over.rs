@@ -23,30 +23,37 @@ fn head(environment: &str) -> String {
 pub(super) fn read(text: &[u8], environment: &str, known: &Index) -> Option<Index> {
     let mut rest = text.strip_prefix(head(environment).as_bytes()).filter(|_| is_dns_label(environment))?;
     let mut entries = known.services.iter().peekable();
-    let mut services: Vec<(String, Entry)> = Vec::with_capacity(known.services.len() + 1);
+    let (mut others, mut gone): (Vec<(&str, Entry)>, Vec<&String>) = (Vec::new(), Vec::new());
+    let mut last = "";
     loop {
         let (name, after) = name(rest)?;
-        if services.last().is_some_and(|(last, _)| last.as_str() >= name) {
+        if name <= last {
             return None;
         }
-        while entries.next_if(|(before, _)| before.as_str() < name).is_some() {}
-        let same = entries.next_if(|(before, _)| *before == name).map(|(_, entry)| entry);
-        let same = same.and_then(|entry| {
-            let next = says(after, entry).or_else(|| rest.strip_prefix(written(name, entry).as_bytes()))?;
-            Some((entry.clone(), next))
-        });
-        let (entry, after) = match same {
-            Some(same) => same,
-            None => one(rest, after, name)?,
+        last = name;
+        gone.extend(std::iter::from_fn(|| entries.next_if(|(before, _)| before.as_str() < name)).map(|(name, _)| name));
+        let same = entries
+            .next_if(|(before, _)| *before == name)
+            .and_then(|(_, entry)| says(after, entry).or_else(|| rest.strip_prefix(written(name, entry).as_bytes())));
+        let after = match same {
+            Some(after) => after,
+            None => {
+                let (entry, after) = one(rest, after, name)?;
+                others.push((name, entry));
+                after
+            }
         };
-        services.push((name.to_owned(), entry));
         rest = match after.strip_prefix(b",\n") {
             Some(next) => next,
             None if after == END => break,
             None => return None,
         };
     }
-    Some(Index { environment: environment.to_owned(), services: services.into_iter().collect() })
+    gone.extend(entries.map(|(name, _)| name));
+    let mut services = known.services.clone();
+    gone.into_iter().for_each(|name| drop(services.remove(name)));
+    services.extend(others.into_iter().map(|(name, entry)| (name.to_owned(), entry)));
+    Some(Index { environment: environment.to_owned(), services })
 }
 
 /// Reads the name of a service. Returns it with what follows its colon.

@@ -68,11 +68,20 @@ impl Services {
         }
     }
 
+    /// Returns the names in an earlier table that are not in this one any more.
+    pub fn gone_since<'a>(&'a self, before: &'a Services) -> impl Iterator<Item = &'a SmolStr> {
+        before.since(self).map(|(name, _)| name).filter(|name| self.get(name).is_none())
+    }
+
     /// Returns what is not shared with an earlier table: all that was said since, be it the same as before.
     pub fn since<'a>(&'a self, before: &'a Services) -> impl Iterator<Item = (&'a SmolStr, &'a ServiceReport)> {
         let mut last = before.0.iter().peekable();
         let all = if self.is_same(before) { None } else { Some(self.0.iter()) };
         all.into_iter().flatten().filter_map(move |(name, report)| {
+            // What is shared is of one service: most are told apart without a look at their names.
+            if last.next_if(|(_, told)| Arc::ptr_eq(told, report)).is_some() {
+                return None;
+            }
             while last.next_if(|(other, _)| *other < name).is_some() {}
             let told = last.next_if(|(other, _)| *other == name);
             let is_shared = told.is_some_and(|(_, told)| Arc::ptr_eq(told, report));
@@ -122,5 +131,53 @@ impl<N: Into<SmolStr>> FromIterator<(N, ServiceReport)> for Services {
 impl Serialize for Services {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::ServiceState;
+
+    fn names<'a>(names: impl Iterator<Item = &'a SmolStr>) -> Vec<&'a str> {
+        names.map(SmolStr::as_str).collect()
+    }
+
+    #[test]
+    fn what_was_said_since_and_what_is_gone_are_found_among_what_is_shared() {
+        let report = || settled(0);
+        let before: Services = ["a", "c", "e", "g"].map(|name| (name, report())).into_iter().collect();
+        let mut after = before.clone();
+        after.insert("b", report());
+        after.insert("c", settled(3));
+        after.insert("e", report());
+        after.insert("h", report());
+        after.remove("a");
+        after.remove("g");
+        assert_eq!(names(after.since(&before).map(|(name, _)| name)), ["b", "c", "e", "h"], "be it the same as before");
+        assert_eq!(names(after.gone_since(&before)), ["a", "g"]);
+        assert_eq!(names(before.gone_since(&after)), ["b", "h"]);
+        assert_eq!(after.clone().since(&after).count() + after.gone_since(&after).count(), 0);
+        assert_eq!(after.since(&Services::default()).count(), after.len());
+        assert_eq!(names(Services::default().gone_since(&before)), ["a", "c", "e", "g"]);
+    }
+
+    fn settled(unchanged: usize) -> ServiceReport {
+        ServiceReport {
+            state: ServiceState::Synced,
+            version: None,
+            applied: 0,
+            deleted: 0,
+            unchanged,
+            failed: 0,
+            withheld: 0,
+            seconds: 0.0,
+            error: None,
+            waiting_for: Vec::new(),
+            causes: Vec::new(),
+            objects: Arc::default(),
+            failures: 0,
+            state_bytes: 0,
+        }
     }
 }
