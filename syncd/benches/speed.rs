@@ -107,6 +107,9 @@ enum Row {
         /// Cycles after which the memory is looked at again; 0: none
         #[arg(long, default_value_t = 0)]
         cycles: u64,
+        /// Commits of one change each after which the memory is looked at again; 0: none
+        #[arg(long, default_value_t = 0)]
+        changes: usize,
     },
     /// Time, processor time and memory by the number of services
     Scaling {
@@ -144,7 +147,7 @@ async fn main() {
         Row::Poll { size } => change::poll(size).await,
         Row::Resync { size } => resync::measure(size).await,
         Row::Drift { size } => drift::measure(size).await,
-        Row::Memory { size, cycles } => memory::measure(size, cycles).await,
+        Row::Memory { size, cycles, changes } => memory::measure(size, cycles, changes).await,
         Row::Scaling { services, plot } => scaling::measure(&services, plot.as_deref()).await,
         Row::Pages { size, rate } => pages::measure(size, rate).await,
         Row::Make { folder, services } => {
@@ -163,7 +166,7 @@ async fn every() {
     change::poll(size).await;
     resync::measure(size).await;
     drift::measure(size).await;
-    memory::measure(size, 0).await;
+    memory::measure(size, 0, 0).await;
     scaling::measure(&[50, 100], None).await;
     pages::measure(size, 200).await;
 }

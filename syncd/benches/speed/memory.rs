@@ -1,4 +1,4 @@
-//! What `syncd run` holds: while everything is new, while nothing happens, and after many cycles.
+//! What `syncd run` holds: while everything is new, while nothing happens, after many cycles, and after many commits.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::plane::Plane;
 use crate::process::Syncd;
 use crate::table::{head, row};
 
-pub async fn measure(size: Size, cycles: u64) {
+pub async fn measure(size: Size, cycles: u64, changes: usize) {
     let plane = Plane::open().await;
     println!("\nmemory: {} services, {} objects, {}", size.services, 4 * size.services, plane.name());
-    let fleet = Fleet::new(size.services, size.replicas, "memory");
+    let mut fleet = Fleet::new(size.services, size.replicas, "memory");
     let repository = fleet.commit();
     plane.prepare(&fleet).await;
     head("resident memory in MiB", &["when", "now", "most so far"]);
@@ -30,7 +30,7 @@ pub async fn measure(size: Size, cycles: u64) {
     told("nothing happened for two minutes", &syncd);
     drop(syncd);
     // The same once more, with everything there: the state is read, metadata is listed and watched.
-    let poll = if cycles > 0 { "10ms" } else { "2s" };
+    let poll = if cycles > 0 || changes > 0 { "10ms" } else { "2s" };
     let syncd = Syncd::run(&repository, &plane.kubeconfig, poll, &[]).await;
     told("started over, all is in sync", &syncd);
     sleep(Duration::from_secs(15)).await;
@@ -48,6 +48,14 @@ pub async fn measure(size: Size, cycles: u64) {
             sleep(Duration::from_secs(1)).await;
         }
         told(&format!("after {until} cycles"), &syncd);
+    }
+    for change in 1..=changes {
+        syncd.forget();
+        fleet.change(&repository, [change % size.services]);
+        syncd.until("the service ended", |line| line.fields["state"] == "synced").await;
+        if change % changes.div_ceil(10) == 0 {
+            told(&format!("after {change} commits of one change each"), &syncd);
+        }
     }
     drop(syncd);
     plane.clean(&fleet).await;

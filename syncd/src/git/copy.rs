@@ -1,6 +1,6 @@
 //! The local copy: bare, shallow, ours alone; and the objects in it.
 //!
-//! gix never collects garbage, so each fetch leaves one pack; after [`GitLimits::packs`] of them the next fetch goes into a new copy
+//! gix never collects garbage, so each fetch leaves one pack; after [`GitLimits::packs`] of them, or [`GitLimits::added_bytes`], the next fetch goes into a new copy
 //! beside the old one, which is kept until the one after. Locks and half packs that a killed process left are removed at the start;
 //! a lock on the folder keeps a second process out. Knows no network (`source`). Invariant: what is read is verified against its object
 //! id on the way, from the commit to the blob.
@@ -112,8 +112,8 @@ impl LocalCopy {
                 described => described,
             };
         }
-        let packs = packs(self.current.path());
-        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) {
+        let (packs, added_bytes) = packs(self.current.path());
+        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) || added_bytes > limits.added_bytes {
             return self.fetch_anew(source, revision, limits);
         }
         let mut repository = self.repository();
@@ -123,7 +123,9 @@ impl LocalCopy {
             alone.map_err(|error| local(&error))?;
         }
         receive(source, &repository, revision, id, limits)?;
-        describe(&repository, id)
+        // Each pack that something was ever read from stays mapped into memory as long as it is known to be there.
+        self.current = open(self.current.path()).map_err(|error| local(&error))?;
+        describe(&self.repository(), id)
     }
 
     /// Fetches a commit into a new copy, which takes the place of the current one when it is whole.
@@ -318,8 +320,8 @@ fn lock(path: &Path) -> Result<File, RepoError> {
 fn open_or_begin(path: &Path) -> Result<gix::ThreadSafeRepository, RepoError> {
     if path.exists() {
         remove_leftovers(path)?;
-        match gix::open_opts(path, options()) {
-            Ok(repository) => return Ok(repository.into_sync()),
+        match open(path) {
+            Ok(repository) => return Ok(repository),
             Err(error) => {
                 tracing::warn!(error = %told(&error), "the local copy of the repository was not readable and is begun anew");
                 remove(path)?;
@@ -330,6 +332,10 @@ fn open_or_begin(path: &Path) -> Result<gix::ThreadSafeRepository, RepoError> {
     let kind = gix::create::Kind::Bare;
     gix::ThreadSafeRepository::init_opts(path, kind, gix::create::Options::default(), options())
         .map_err(|error| local(&error))
+}
+
+fn open(path: &Path) -> Result<gix::ThreadSafeRepository, gix::Error> {
+    gix::ThreadSafeRepository::open_opts(path, options())
 }
 
 /// Settings of a repository that nothing outside can influence. What a pack leaves out because it is here is added to it as it is: to compress
@@ -371,9 +377,12 @@ fn remove(path: &Path) -> Result<(), RepoError> {
     }
 }
 
-fn packs(repository: &Path) -> usize {
+/// Returns the number of packs of a repository, and the bytes of all but the largest: what has come since the first fetch.
+fn packs(repository: &Path) -> (usize, u64) {
     let entries = fs::read_dir(repository.join("objects/pack")).into_iter().flatten().flatten();
-    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
+    let packs = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack"));
+    let sizes: Vec<u64> = packs.map(|pack| pack.metadata().map_or(0, |metadata| metadata.len())).collect();
+    (sizes.len(), sizes.iter().sum::<u64>() - sizes.iter().max().unwrap_or(&0))
 }
 
 /// Fetches the ref; where it has moved on in the meantime, the commit itself.

@@ -63,6 +63,8 @@ pub struct GitLimits {
     pub generations: usize,
     /// Most packs of a local copy; when there are more, the next fetch begins a new copy.
     pub packs: usize,
+    /// Most bytes of the packs of a local copy without the largest one; when there are more, the next fetch begins a new copy as well.
+    pub added_bytes: u64,
 }
 
 impl Default for GitLimits {
@@ -76,6 +78,7 @@ impl Default for GitLimits {
             file_bytes: 16 << 20,
             generations: 1_000,
             packs: 50,
+            added_bytes: 256 << 20,
         }
     }
 }

@@ -20,6 +20,7 @@ const LIMITS: GitLimits = GitLimits {
     file_bytes: 64 << 10,
     generations: 10,
     packs: 5,
+    added_bytes: 256 << 20,
 };
 /// Bytes of a SHA-1, with which a pack ends.
 const CHECKSUM_BYTES: usize = 20;

@@ -355,6 +355,26 @@ async fn packs_are_bounded() {
     only_copy(cache.path());
 }
 
+#[tokio::test]
+async fn bytes_of_packs_are_bounded() {
+    let origin = Repository::new();
+    let cache = tempfile::tempdir().unwrap();
+    let limits = GitLimits { added_bytes: 100_000, ..GitLimits::default() };
+    let repo =
+        GitRepo::open(GitSettings { cache: Some(cache.path().to_owned()), limits, ..settings(&origin.url()) }).unwrap();
+    let file = |number: usize| format!("{}{number}", "a line of a file that changes at its end only\n".repeat(1_000));
+    let (mut most, mut begun) = (0, std::collections::BTreeSet::new());
+    for number in 0..20 {
+        let revision = Revision(origin.commit("more", &[("a", &file(number))]));
+        repo.fetch(&revision).await.unwrap();
+        assert_eq!(repo.read(&revision, paths(["a"])).await.unwrap(), [Some(file(number).into_bytes())]);
+        most = most.max(disk_bytes(cache.path()));
+        begun.extend(copies(cache.path()));
+    }
+    assert!(begun.len() > 3, "{begun:?}");
+    assert!(most < 500_000, "{most} bytes");
+}
+
 /// A process that lives for hundreds of commits: it fetches each of them, with the limits that it has.
 #[tokio::test]
 async fn one_process_fetches_hundreds_of_commits() {
