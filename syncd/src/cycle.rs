@@ -720,21 +720,19 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
     /// so: what was sent by one before it may be under way, and would bring another revision into force behind its back.
     async fn adopt_root(&mut self, state: &mut State, source: &Source, full: bool) -> Result<(), Lost> {
         let (commit, index) = (source.revision.clone(), source.root);
-        let is_own = state.root.as_ref().is_some_and(|stored| self.memory.is_own_root(stored));
         let root = match &state.root {
             // A commit that changed nothing for this environment is not worth a request.
             Some(StoredRoot { root, .. })
                 if root.index == index
                     && (root.full_sync_open || !full)
                     && !self.is_passed_over(root, source)
-                    && is_own =>
+                    && self.is_own_root(state) =>
             {
                 return Ok(());
             }
-            // Only its end ends a full sync. That somebody else begins is a change in itself: a write that changes nothing fails no other.
+            // Only its end ends a full sync.
             Some(StoredRoot { root, .. }) => {
-                let epoch = if is_own { root.epoch } else { state.epoch() + 1 };
-                Root { commit, index, full_sync_open: full || root.full_sync_open, epoch, ..root.clone() }
+                Root { commit, index, full_sync_open: full || root.full_sync_open, ..root.clone() }
             }
             None => Root {
                 format: state::FORMAT,
@@ -771,7 +769,15 @@ impl<R: Repo, C: Cluster> Cycle<'_, R, C> {
         self.write_root(state, root).await
     }
 
+    /// Tells whether the root that is there is one that this process wrote; where there is none, nobody did.
+    fn is_own_root(&self, state: &State) -> bool {
+        state.root.as_ref().is_none_or(|stored| self.memory.is_own_root(stored))
+    }
+
+    /// Writes the root. That another process does is a change in itself: a write that changes nothing would fail no other.
     async fn write_root(&mut self, state: &mut State, root: Root) -> Result<(), Lost> {
+        let epoch = if self.is_own_root(state) { root.epoch } else { state.epoch() + 1 };
+        let root = Root { epoch, ..root };
         self.memory.note_own_root(None);
         match state::write_root(self.cluster, state.root.as_ref(), root).await {
             Ok(stored) => {

@@ -153,8 +153,8 @@ pub struct Root {
     /// Deletions that wait for approval, as last planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldDeletions>,
-    /// Counts leaders: whoever takes over writes a higher one before anything else, so that nobody before can write any more. Who takes no
-    /// part in an election counts as one, and does so before it first acts.
+    /// Rises with each leader: whoever takes over writes a higher one before anything else, so that nobody before can write any more. A process that
+    /// did not write the root last, or does not know whether it did, raises it before it carries out a plan.
     #[serde(default)]
     pub epoch: u64,
 }

@@ -1,4 +1,4 @@
-//! What `syncd run` holds: while everything is new, while nothing happens, after many cycles, and after many commits.
+//! What `syncd run` holds: while everything is new, while nothing happens, after many cycles, after many commits, and when everything changes.
 
 use std::time::Duration;
 
@@ -57,6 +57,12 @@ pub async fn measure(size: Size, cycles: u64, changes: usize) {
             told(&format!("after {change} commits of one change each"), &syncd);
         }
     }
+    syncd.forget();
+    fleet.change(&repository, 0..size.services);
+    syncd.until_synced(size.services).await;
+    told("a commit has changed all services", &syncd);
+    sleep(Duration::from_secs(15)).await;
+    told("nothing happens", &syncd);
     drop(syncd);
     plane.clean(&fleet).await;
 }

@@ -247,6 +247,21 @@ impl Syncd {
         }
     }
 
+    /// Waits until so many services were synced since the log was forgotten.
+    pub async fn until_synced(&self, services: usize) {
+        let begun = Instant::now();
+        let is_synced = |line: &&Line| line.says("the service ended") && line.fields["state"] == "synced";
+        let synced = || {
+            let log = self.log.lock().unwrap();
+            let names = log.iter().filter(is_synced).map(|line| line.fields["service"].to_string());
+            names.collect::<std::collections::BTreeSet<String>>().len()
+        };
+        while synced() < services {
+            assert!(begun.elapsed() < PATIENCE, "not all services are synced");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     fn said(&self, message: &str, field: &str) -> String {
         let log = self.log.lock().unwrap();
         let line = log.iter().find(|line| line.says(message)).expect("it was said");

@@ -112,8 +112,9 @@ impl LocalCopy {
                 described => described,
             };
         }
-        let (packs, added_bytes) = packs(self.current.path());
-        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) || added_bytes > limits.added_bytes {
+        let (packs, largest, added_bytes) = packs(self.current.path());
+        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) || added_bytes > limits.added_bytes.max(largest)
+        {
             return self.fetch_anew(source, revision, limits);
         }
         let mut repository = self.repository();
@@ -377,12 +378,14 @@ fn remove(path: &Path) -> Result<(), RepoError> {
     }
 }
 
-/// Returns the number of packs of a repository, and the bytes of all but the largest: what has come since the first fetch.
-fn packs(repository: &Path) -> (usize, u64) {
+/// Returns the number of packs of a repository, the bytes of the largest, and of all others: of what has come since the first fetch, where that
+/// was the largest.
+fn packs(repository: &Path) -> (usize, u64, u64) {
     let entries = fs::read_dir(repository.join("objects/pack")).into_iter().flatten().flatten();
     let packs = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack"));
     let sizes: Vec<u64> = packs.map(|pack| pack.metadata().map_or(0, |metadata| metadata.len())).collect();
-    (sizes.len(), sizes.iter().sum::<u64>() - sizes.iter().max().unwrap_or(&0))
+    let largest = sizes.iter().copied().max().unwrap_or_default();
+    (sizes.len(), largest, sizes.iter().sum::<u64>() - largest)
 }
 
 /// Fetches the ref; where it has moved on in the meantime, the commit itself.

@@ -63,7 +63,8 @@ pub struct GitLimits {
     pub generations: usize,
     /// Most packs of a local copy; when there are more, the next fetch begins a new copy.
     pub packs: usize,
-    /// Most bytes of the packs of a local copy without the largest one; when there are more, the next fetch begins a new copy as well.
+    /// Most bytes of the packs of a local copy without the largest one, and at least as many as that one has; when there are more, the next fetch
+    /// begins a new copy as well.
     pub added_bytes: u64,
 }
 

@@ -375,3 +375,38 @@ async fn what_changes_between_the_look_and_the_delete_is_looked_at_again() {
         assert_eq!(world.object("ConfigMap old").is_some(), stays, "{patch}");
     }
 }
+
+/// A controller that writes the status of an object at its own pace is faster than a look and the deletion after it, but not for ever.
+#[tokio::test(start_paused = true)]
+async fn what_controllers_change_all_the_time_is_deleted_between_two_changes() {
+    for (changes, deletes, waited, expected) in
+        [(1, 2, 0, ServiceState::Synced), (2, 3, 250, ServiceState::Synced), (99, 4, 750, ServiceState::Failed)]
+    {
+        let mut world = World::new();
+        world.commit(&[service("app1", &[("ConfigMap a", "v1"), ("ConfigMap old", "v1")])]);
+        world.synced().await;
+        world.commit(&[service("app1", &[("ConfigMap a", "v1")])]);
+        let (model, path) = (world.cluster.model.clone(), world.path("ConfigMap old"));
+        let looks = AtomicUsize::new(0);
+        world.cluster.check(move |call| {
+            let look = if call == "get ConfigMap n/old" { looks.fetch_add(1, Ordering::SeqCst) } else { changes };
+            if look < changes {
+                model.handle(&ModelRequest::merge_patch(&path, json!({"data": {"look": look.to_string()}})));
+            }
+        });
+        world.cluster.take_calls();
+        let begun = tokio::time::Instant::now();
+        let report = world.cycle().await;
+        let sent = world.cluster.take_calls();
+        assert_eq!(
+            sent.iter().filter(|call| *call == "delete ConfigMap n/old").count(),
+            deletes,
+            "{changes}: {sent:?}"
+        );
+        let waited = Duration::from_millis(waited)..Duration::from_millis(waited + 100);
+        assert!(waited.contains(&begun.elapsed()), "{changes}: {:?}", begun.elapsed());
+        assert_eq!(states(&report), [("app1", expected)].into(), "{changes}");
+        let told = report.services["app1"].error.as_deref().unwrap_or_default();
+        assert_eq!(told.contains("is changed whenever it is to be deleted"), changes == 99, "{told}");
+    }
+}

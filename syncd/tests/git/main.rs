@@ -393,6 +393,14 @@ async fn one_process_fetches_hundreds_of_commits() {
         }
     }
     assert!(copies(cache.path()).len() <= 2);
+    assert!(mapped_packs(cache.path()) <= 4, "what was read before is not kept in memory");
+}
+
+/// Returns how many packs under a folder this process has mapped into memory. Nothing where that cannot be asked.
+fn mapped_packs(folder: &Path) -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let folder = folder.to_str().unwrap();
+    maps.lines().filter(|line| line.contains(folder) && line.ends_with(".pack")).count()
 }
 
 #[tokio::test]

@@ -29,8 +29,8 @@ pub struct Epoch {
     written: BTreeMap<String, u64>,
     /// The epoch that each process began.
     begun: BTreeMap<String, u64>,
-    /// The last one in which something was sent that changes the cluster.
-    acting: u64,
+    /// The last one in which something was sent that changes the cluster, and by whom.
+    acting: (u64, String),
 }
 
 impl Checker for Epoch {
@@ -41,7 +41,10 @@ impl Checker for Epoch {
     fn sent(&mut self, scene: &Scene<'_>, sent: &Sent<'_>) -> Verdict {
         // Without an election, what was sent before may land: it is found by the second look.
         if !scene.alone && matches!(sent.deed, Deed::Apply(_) | Deed::Delete(..)) && !sent.deed.is_dry() {
-            self.acting = self.acting.max(self.begun.get(sent.by).copied().unwrap_or(0));
+            let begun = self.begun.get(sent.by).copied().unwrap_or(0);
+            if begun > self.acting.0 {
+                self.acting = (begun, sent.by.to_owned());
+            }
         }
         Ok(())
     }
@@ -60,11 +63,10 @@ impl Checker for Epoch {
                     self.begun.insert(sent.by.to_owned(), epoch);
                 }
                 // What was not there nobody could write over: a record that is created late is found by the second look.
-                if object.resource_version.is_some() && epoch < self.acting {
-                    return Err(format!(
-                        "{} of epoch {epoch} is written while epoch {} acts",
-                        object.name, self.acting
-                    ));
+                // What one and the same process had sent before it began anew is its own: it knows that it was not answered.
+                let (acting, by) = &self.acting;
+                if object.resource_version.is_some() && epoch < *acting && sent.by != by {
+                    return Err(format!("{} of epoch {epoch} is written while epoch {acting} acts", object.name));
                 }
                 if epoch < before {
                     return Err(format!("{} of epoch {before} is written over in epoch {epoch}", object.name));
