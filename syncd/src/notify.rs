@@ -48,7 +48,7 @@ impl Notifier {
                 clippy::disallowed_methods,
                 reason = "it lives as long as the process; what is not told when it ends is told in no other way either"
             )]
-            tokio::spawn(async move { deliver(receiver, &http, &queue, &pace, &environment, link.as_deref()).await });
+            tokio::spawn(async move { deliver(receiver, http, &queue, &pace, &environment, link.as_deref()).await });
         }
         Ok(Notifier { teller: Mutex::default(), queues })
     }

@@ -436,6 +436,42 @@ async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
     assert_eq!(server.take().len(), 2);
 }
 
+/// An operator that is brought up to date stops serving the version that a watch was begun with, weeks before.
+#[tokio::test(start_paused = true)]
+async fn a_watch_of_a_version_that_is_served_no_more_ends_and_the_next_one_finds_the_other() {
+    let mut readings = 0;
+    let moving = move |path: &str| {
+        readings += usize::from(path == "/apis");
+        let mut found = discovery(path);
+        if path == "/apis" {
+            let name = if readings == 1 { "v1" } else { "v2" };
+            found["items"][0]["versions"] = json!([version(name, &[("deployments", "Deployment", "Namespaced")])]);
+        }
+        found
+    };
+    let answer = |sent: &Sent| {
+        Some(match sent.line.contains("/v1/") {
+            true => Answer(404, Vec::new(), b"404 page not found".to_vec()),
+            false => ok(json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "7"},
+                "items": [{"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": {"name": "a"}}],
+            })),
+        })
+    };
+    let server = Server::with_discovery(moving, answer);
+    let deployments = kind("apps", "Deployment");
+    let mut events = server.cluster.watch_metadata(&deployments, "staging").await.unwrap();
+    let mut last = None;
+    while let Some(event) = events.next().await {
+        last = Some(event);
+    }
+    assert_eq!(class(last.expect("it tells why it ends")), ErrorClass::NotServed);
+    let mut events = server.cluster.watch_metadata(&deployments, "staging").await.unwrap();
+    assert!(matches!(events.next().await, Some(Ok(WatchEvent::Restarted))));
+    assert!(matches!(events.next().await, Some(Ok(WatchEvent::Present(..)))));
+    assert!(server.take().iter().any(|sent| sent.line.contains("/apis/apps/v2/deployments")));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_busy_server_is_asked_again_within_bounds() {
     let busy = || Answer(429, vec![("retry-after", "2")], b"{}".to_vec());

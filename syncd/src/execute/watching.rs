@@ -264,7 +264,9 @@ impl<'a> Watches<'a> {
                 Err(error) => self.change(&ask, Err(error)),
                 Ok(mut events) => {
                     while let Some(event) = events.next().await {
-                        pause = self.pause;
+                        if event.is_ok() {
+                            pause = self.pause;
+                        }
                         self.change(&ask, event);
                     }
                 }

@@ -47,6 +47,8 @@ pub(super) struct LocalCopy {
     root: PathBuf,
     name: String,
     number: u64,
+    /// Packs of it at which a new one is begun, if there are too many; more where that failed last.
+    anew_at: usize,
     current: gix::ThreadSafeRepository,
     /// What was last found out about two commits; it never changes, and a refused revision is asked about at every poll.
     known: Option<(ObjectId, ObjectId, Lineage)>,
@@ -88,6 +90,7 @@ impl LocalCopy {
             root,
             name,
             number,
+            anew_at: 0,
             current,
             known: None,
             mended: None,
@@ -113,9 +116,16 @@ impl LocalCopy {
             };
         }
         let (packs, largest, added_bytes) = packs(self.current.path());
-        if packs > limits.packs.min(usize::from(PACKS_IN_USE_MAX / 2)) || added_bytes > limits.added_bytes.max(largest)
-        {
-            return self.fetch_anew(source, revision, limits);
+        let is_full = packs > limits.packs || added_bytes > limits.added_bytes.max(largest);
+        if is_full && packs >= self.anew_at {
+            match self.fetch_anew(source, revision, limits) {
+                // What is new is little, and may come although all of it does not.
+                Err(error) if packs < usize::from(PACKS_IN_USE_MAX / 2) => {
+                    self.anew_at = packs + limits.packs.max(1);
+                    tracing::warn!(%error, "a new local copy of the repository could not be begun; the old one is used on");
+                }
+                fetched => return fetched,
+            }
         }
         let mut repository = self.repository();
         if packs > 0 {
@@ -158,10 +168,12 @@ impl LocalCopy {
         let begun = open_or_begin(&path)?;
         let old = std::mem::replace(&mut self.current, begun);
         let old_path = self.root.join(folder_name(&self.name, self.number));
-        if let Some((path, _)) = self.previous.replace((old_path, old)) {
-            remove(&path)?;
+        (self.number, self.anew_at) = (number, 0);
+        if let Some((path, _)) = self.previous.replace((old_path, old))
+            && let Err(error) = remove(&path)
+        {
+            tracing::warn!(%error, "an old copy of the repository could not be removed");
         }
-        self.number = number;
         Ok(described)
     }
 
@@ -231,7 +243,8 @@ impl LocalCopy {
         Ok((repository, id))
     }
 
-    /// Reads regular files of a commit that is here. A copy that turns out to be damaged is begun anew, once.
+    /// Reads regular files of a commit. One that is not here any more, as it stays in force while others come and are refused, is fetched again; a copy
+    /// that turns out to be damaged is begun anew, once.
     pub fn read(
         &mut self,
         source: &Source,
@@ -239,6 +252,9 @@ impl LocalCopy {
         paths: &[String],
         limits: &GitLimits,
     ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
+        if self.holder(object_id(revision)?).is_none() {
+            self.fetch(source, revision, limits)?;
+        }
         match self.read_here(revision, paths, limits) {
             Err(error) => {
                 self.mend(source, revision, limits, error)?;

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use ::kube::Client;
 use ::kube::api::{DeleteParams, DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use ::kube::core::{PartialObjectMeta, Request};
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use manifest::ObjectRef;
 use serde::Deserialize;
@@ -57,7 +58,7 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 /// An API server.
 pub struct KubeCluster {
     caller: Caller,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     state: StateStore,
     leases: LeaseStore,
 }
@@ -86,7 +87,7 @@ impl KubeCluster {
         let caller = Caller::new(client, timeouts, on_traffic);
         let state = StateStore::new(caller.clone(), namespace.to_owned());
         let leases = LeaseStore::new(caller.unhindered(), namespace.to_owned());
-        KubeCluster { caller, catalogue: Catalogue::default(), state, leases }
+        KubeCluster { caller, catalogue: Arc::default(), state, leases }
     }
 
     /// Lets through what changes something only while `fence` is open; but for the Lease, which opens it.
@@ -149,13 +150,30 @@ impl KubeCluster {
         Ok(self.catalogue.fresh(&self.caller).await?.preferred(kind))
     }
 
-    /// Watches what is told of a kind: objects, or their metadata.
+    /// Watches what is told of a kind: objects, or their metadata. Where it is served no more, the watch ends and the next one looks anew where it is:
+    /// the version of a kind may go while another one stays.
     async fn follow<K: Told>(
         &self,
         kind: &GroupKind,
         which: Which<'_>,
     ) -> Result<BoxStream<'static, Result<WatchEvent, ClusterError>>, ClusterError> {
-        Ok(watch::watch::<K>(&self.caller, self.served(kind, None).await?, which))
+        let events = watch::watch::<K>(&self.caller, self.served(kind, None).await?, which);
+        let catalogue = Arc::clone(&self.catalogue);
+        let events = events.then(move |event| {
+            let catalogue = Arc::clone(&catalogue);
+            async move {
+                let is_last = matches!(&event, Err(error) if error.class == ErrorClass::NotServed);
+                if is_last {
+                    catalogue.forget().await;
+                }
+                (event, is_last)
+            }
+        });
+        let until_last = events.scan(false, |ended, (event, is_last)| {
+            let has_ended = std::mem::replace(ended, is_last);
+            std::future::ready((!has_ended).then_some(event))
+        });
+        Ok(until_last.boxed())
     }
 
     async fn list_where(

@@ -112,7 +112,8 @@ impl State {
         };
         let left = match how {
             Answered::Throttled => Some(busy / 2),
-            Answered::Well if is_late => Some(busy * 3 / 4),
+            // Who is slow with few to answer would be so with fewer.
+            Answered::Well if is_late && 2 * busy >= self.wanted => Some(busy * 3 / 4),
             Answered::Well => None,
         };
         let Some(left) = left else {
@@ -215,6 +216,17 @@ mod tests {
         }
         assert_eq!(window.wanted(), 1);
         slow(Duration::from_millis(10)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_while_little_is_asked_changes_nothing() {
+        let window = Window::new();
+        for time in [10, 10, 5_000, 10, 60_000] {
+            let place = window.place().await;
+            sleep(Duration::from_millis(time)).await;
+            place.answered(Answered::Well);
+        }
+        assert_eq!(window.wanted(), FIRST);
     }
 
     #[tokio::test(start_paused = true)]

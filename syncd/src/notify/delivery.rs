@@ -105,7 +105,7 @@ pub const RESULTS: [&str; 3] = [TOLD, RETRIED, DROPPED];
 /// Tells a receiver what is in its queue, for ever.
 pub(super) async fn deliver(
     mut receiver: Receiver,
-    http: &Http,
+    mut http: Http,
     queue: &Queue,
     pace: &Pace,
     environment: &str,
@@ -120,7 +120,8 @@ pub(super) async fn deliver(
         let begun = Instant::now();
         let mut pause = pace.first;
         loop {
-            let failure = match receiver.tell(http, &news, &around).await {
+            http.renew();
+            let failure = match receiver.tell(&http, &news, &around).await {
                 Ok(()) => {
                     queue.count(TOLD);
                     break;

@@ -45,7 +45,11 @@ impl Failure {
 }
 
 /// Sends requests.
-pub struct Http(reqwest::Client);
+pub struct Http {
+    client: reqwest::Client,
+    /// The file that says who may vouch for the other side, and what was in it.
+    authorities: Option<(PathBuf, Vec<u8>)>,
+}
 
 impl Http {
     /// Prepares.
@@ -53,25 +57,26 @@ impl Http {
     /// # Errors
     /// What is wrong with the file of authorities.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, String> {
-        let mut builder = reqwest::Client::builder()
-            .timeout(REQUEST)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("syncd/", env!("CARGO_PKG_VERSION")));
-        if let Some(file) = ca_file {
-            let wrong = |why: String| format!("caFile: {}: {why}", file.display());
-            let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if authorities.is_empty() {
-                return Err(wrong("no PEM certificate in it".to_owned()));
-            }
-            builder = builder.tls_certs_only(authorities);
+        let Some(file) = ca_file else { return Ok(Http { client: client(None)?, authorities: None }) };
+        let wrong = |why: String| format!("caFile: {}: {why}", file.display());
+        let pem = std::fs::read(file).map_err(|error| wrong(error.to_string()))?;
+        let client = client(Some(&pem)).map_err(wrong)?;
+        Ok(Http { client, authorities: Some((file.to_owned(), pem)) })
+    }
+
+    /// Takes over authorities that were changed. As long as their file cannot be used, the ones before are asked.
+    pub(super) fn renew(&mut self) {
+        let Some((file, known)) = &mut self.authorities else { return };
+        let Some(pem) = std::fs::read(&*file).ok().filter(|pem| pem != known) else { return };
+        match client(Some(&pem)) {
+            Ok(client) => (self.client, *known) = (client, pem),
+            Err(why) => tracing::warn!(file = %file.display(), why, "the authorities of a receiver stay as they were"),
         }
-        builder.build().map(Http).map_err(|error| error.to_string())
     }
 
     async fn send(&self, method: Method, address: &str, headers: HeaderMap, body: Vec<u8>) -> Result<Value, Failure> {
         let request =
-            self.0.request(method, address).headers(headers).header("content-type", "application/json").body(body);
+            self.client.request(method, address).headers(headers).header("content-type", "application/json").body(body);
         let response = request.send().await.map_err(|error| {
             let why = if error.is_timeout() { "no answer in time" } else { "no connection" };
             Failure::later(why)
@@ -93,6 +98,22 @@ impl Http {
             _ => Err(Failure::Refused(format!("answered {status}"))),
         }
     }
+}
+
+/// Makes a client that believes these authorities, in PEM, and no others; or those that everybody believes.
+fn client(authorities: Option<&[u8]>) -> Result<reqwest::Client, String> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(REQUEST)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("syncd/", env!("CARGO_PKG_VERSION")));
+    if let Some(pem) = authorities {
+        let authorities = reqwest::Certificate::from_pem_bundle(pem).unwrap_or_default();
+        if authorities.is_empty() {
+            return Err("no PEM certificate in it".to_owned());
+        }
+        builder = builder.tls_certs_only(authorities);
+    }
+    builder.build().map_err(|error| error.to_string())
 }
 
 /// Someone to tell.
@@ -379,6 +400,32 @@ impl Commit<'_> {
                 self.send(Method::POST, &format!("/deployments/{id}/statuses"), &body).await?;
                 Ok(Some(id))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority() -> String {
+        let signed = rcgen::generate_simple_self_signed(["example.org".to_owned()]).expect("a certificate");
+        signed.cert.pem()
+    }
+
+    #[test]
+    fn authorities_are_taken_over_when_their_file_changes() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let (first, second) = (authority(), authority());
+        let write = |text: &str| std::fs::write(file.path(), text).expect("written");
+        write(&first);
+        let mut http = Http::new(Some(file.path())).expect("authorities");
+        for (text, known) in [(&first, &first), (&second, &second), (&"half".to_owned(), &second), (&first, &first)] {
+            write(text);
+            http.renew();
+            let believed = http.authorities.as_ref().map(|(_, pem)| pem.as_slice());
+            assert_eq!(believed, Some(known.as_bytes()));
         }
     }
 }

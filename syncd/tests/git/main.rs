@@ -160,7 +160,7 @@ async fn a_ref_that_moves_between_tip_and_fetch_does_no_harm() {
     assert_eq!(repo.read(&first, paths(["a"])).await.unwrap(), [Some(b"1".to_vec())]);
     let unknown = Revision("1234567890123456789012345678901234567890".to_owned());
     assert!(repo.fetch(&unknown).await.is_err());
-    assert!(matches!(repo.read(&unknown, paths(["a"])).await, Err(RepoError::Local(_))));
+    assert!(repo.read(&unknown, paths(["a"])).await.is_err(), "nobody has it");
 }
 
 #[tokio::test]
@@ -353,6 +353,51 @@ async fn packs_are_bounded() {
     drop(repo);
     reopen(|| GitSettings { cache: Some(cache.path().to_owned()), ..settings(&origin.url()) });
     only_copy(cache.path());
+}
+
+/// More commits are refused than two copies hold, and the one in force is read all the while.
+#[tokio::test]
+async fn the_revision_in_force_is_readable_however_many_others_come() {
+    let origin = Repository::new();
+    let cache = tempfile::tempdir().unwrap();
+    let limits = GitLimits { packs: 3, ..GitLimits::default() };
+    let repo =
+        GitRepo::open(GitSettings { cache: Some(cache.path().to_owned()), limits, ..settings(&origin.url()) }).unwrap();
+    let in_force = Revision(origin.commit("in force", &[("a", "1")]));
+    repo.fetch(&in_force).await.unwrap();
+    for number in 0..13 {
+        let refused = Revision(origin.commit("refused", &[("a", &format!("refused {number}"))]));
+        repo.fetch(&refused).await.unwrap();
+        let read = repo.read(&in_force, paths(["a"])).await;
+        assert_eq!(read.unwrap(), [Some(b"1".to_vec())], "after {number} others");
+    }
+    // And not only because it was looked at each time.
+    for number in 0..13 {
+        repo.fetch(&Revision(origin.commit("refused", &[("b", &number.to_string())]))).await.unwrap();
+    }
+    assert_eq!(repo.read(&in_force, paths(["a"])).await.unwrap(), [Some(b"1".to_vec())]);
+}
+
+#[tokio::test]
+async fn a_new_copy_that_cannot_be_begun_stops_no_fetch() {
+    let origin = Repository::new();
+    let cache = tempfile::tempdir().unwrap();
+    let limits = GitLimits { packs: 3, ..GitLimits::default() };
+    let repo =
+        GitRepo::open(GitSettings { cache: Some(cache.path().to_owned()), limits, ..settings(&origin.url()) }).unwrap();
+    let first = only_copy(cache.path());
+    let in_the_way = PathBuf::from(first.to_str().unwrap().replace("-1.git", "-2.git.half"));
+    std::fs::write(&in_the_way, "no folder").unwrap();
+    for number in 0..12 {
+        let revision = Revision(origin.commit("more", &[("a", &number.to_string())]));
+        repo.fetch(&revision).await.unwrap_or_else(|error| panic!("commit {number}: {error}"));
+        assert_eq!(repo.read(&revision, paths(["a"])).await.unwrap(), [Some(number.to_string().into_bytes())]);
+    }
+    std::fs::remove_file(&in_the_way).unwrap();
+    for number in 0..4 {
+        repo.fetch(&Revision(origin.commit("more", &[("b", &number.to_string())]))).await.unwrap();
+    }
+    assert!(copies(cache.path()).iter().any(|copy| copy.to_str().unwrap().ends_with("-2.git")), "it is begun later");
 }
 
 #[tokio::test]
