@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep};
 use crate::context::Clock;
 use crate::daemon::Listener;
 use crate::leader::Leadership;
+use crate::listening::lasting;
 use crate::metrics::{Form, Metrics};
 use crate::page;
 use crate::report::{Event, Observer, Report, Stage};
@@ -219,7 +220,7 @@ pub fn router(face: Arc<Face>) -> Router {
 /// # Errors
 /// When the port cannot be listened on any more.
 pub async fn serve(listener: TcpListener, face: Arc<Face>) -> std::io::Result<()> {
-    axum::serve(listener, router(face)).await
+    axum::serve(lasting(listener), router(face)).await
 }
 
 /// Tells browsers to load and run nothing but what is served here, to show it in no frame, and to keep nothing.

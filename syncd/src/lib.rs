@@ -52,6 +52,7 @@ pub mod http;
 pub mod kahoy;
 pub mod kube;
 pub mod leader;
+mod listening;
 pub mod logs;
 pub mod metrics;
 pub mod notify;

@@ -20,6 +20,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use crate::listening::lasting;
+
 /// Largest body. GitHub sends none that is larger.
 const BODY_BYTES_MAX: usize = 25 << 20;
 /// Longest time for a request to come.
@@ -54,7 +56,7 @@ pub fn router(webhook: Arc<Webhook>) -> Router {
 /// # Errors
 /// When the port cannot be listened on any more.
 pub async fn serve(listener: TcpListener, webhook: Arc<Webhook>) -> std::io::Result<()> {
-    axum::serve(listener, router(webhook)).await
+    axum::serve(lasting(listener), router(webhook)).await
 }
 
 async fn receive(State(webhook): State<Arc<Webhook>>, headers: HeaderMap, body: Body) -> (StatusCode, &'static str) {
