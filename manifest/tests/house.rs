@@ -34,7 +34,7 @@ const FLOORS: [(&str, &[&[&str]]); 2] = [
     (
         "syncd",
         &[
-            &["bootstrap", "cluster", "repo", "redact", "sought", "yaml_file"],
+            &["bootstrap", "cluster", "repo", "redact", "sought", "listening", "yaml_file"],
             &["adoption", "ownership", "rules"],
             &["config", "report"],
             &["suspension"],
