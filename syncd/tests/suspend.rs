@@ -77,6 +77,8 @@ async fn a_service_is_suspended_shown_survives_a_restart_and_is_resumed() {
     assert!(metrics.contains("syncd_suspended{scope=\"service\",environment=\"staging\"} 1"), "{metrics}");
     assert!(metrics.contains(state), "{metrics}");
     daemon.page("/status", |text| text.contains("suspended") && text.contains(": incident 7")).await;
+    // The metrics tell it as soon as it is heard.
+    daemon.page("/api/v1/overview", |text| text.contains("mistyped")).await;
     let overview: Value = serde_json::from_str(&daemon.get("/api/v1/overview").await.1).unwrap();
     assert_eq!(overview["suspended"][0]["scope"], json!({"service": "app1"}), "{overview:#}");
     assert_eq!(overview["suspended"][1]["reason"], "mistyped");
