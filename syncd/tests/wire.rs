@@ -411,10 +411,10 @@ async fn callers_that_come_together_share_a_reading_of_discovery() {
     assert_eq!(server.discoveries(), 3, "the first caller's own, and one for all that came after it had begun");
 }
 
-#[tokio::test]
-async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
+/// Discovery that has Deployments in `v1` when it is read first, and in `v2` only from then on.
+fn moving() -> impl FnMut(&str) -> Value {
     let mut readings = 0;
-    let moving = move |path: &str| {
+    move |path: &str| {
         readings += usize::from(path == "/apis");
         let mut found = discovery(path);
         if path == "/apis" {
@@ -422,7 +422,11 @@ async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
             found["items"][0]["versions"] = json!([version(name, &[("deployments", "Deployment", "Namespaced")])]);
         }
         found
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
     let not_there = |sent: &Sent| {
         Some(if sent.line.contains("/v1/") {
             Answer(404, Vec::new(), b"404 page not found".to_vec())
@@ -430,7 +434,7 @@ async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
             page(&["a"], "")
         })
     };
-    let server = Server::with_discovery(moving, not_there);
+    let server = Server::with_discovery(moving(), not_there);
     let found = server.cluster.list_owned(&kind("apps", "Deployment"), "staging").await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(server.take().len(), 2);
@@ -439,16 +443,6 @@ async fn a_kind_that_went_away_is_absent_and_one_that_moved_is_found_again() {
 /// An operator that is brought up to date stops serving the version that a watch was begun with, weeks before.
 #[tokio::test(start_paused = true)]
 async fn a_watch_of_a_version_that_is_served_no_more_ends_and_the_next_one_finds_the_other() {
-    let mut readings = 0;
-    let moving = move |path: &str| {
-        readings += usize::from(path == "/apis");
-        let mut found = discovery(path);
-        if path == "/apis" {
-            let name = if readings == 1 { "v1" } else { "v2" };
-            found["items"][0]["versions"] = json!([version(name, &[("deployments", "Deployment", "Namespaced")])]);
-        }
-        found
-    };
     let answer = |sent: &Sent| {
         Some(match sent.line.contains("/v1/") {
             true => Answer(404, Vec::new(), b"404 page not found".to_vec()),
@@ -458,7 +452,7 @@ async fn a_watch_of_a_version_that_is_served_no_more_ends_and_the_next_one_finds
             })),
         })
     };
-    let server = Server::with_discovery(moving, answer);
+    let server = Server::with_discovery(moving(), answer);
     let deployments = kind("apps", "Deployment");
     let mut events = server.cluster.watch_metadata(&deployments, "staging").await.unwrap();
     let mut last = None;

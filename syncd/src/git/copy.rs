@@ -1,8 +1,8 @@
 //! The local copy: bare, shallow, ours alone; and the objects in it.
 //!
-//! gix never collects garbage, so each fetch leaves one pack; after [`GitLimits::packs`] of them, or [`GitLimits::added_bytes`], the next fetch goes into a new copy
-//! beside the old one, which is kept until the one after. Locks and half packs that a killed process left are removed at the start;
-//! a lock on the folder keeps a second process out. Knows no network (`source`). Invariant: what is read is verified against its object
+//! gix never collects garbage, so each fetch leaves one pack; after [`GitLimits::packs`] of them, or [`GitLimits::added_bytes`], the next
+//! fetch goes into a new copy beside the old one, which is kept until the one after. Locks and half packs that a killed process left are
+//! removed at the start; a lock on the folder keeps a second process out. Knows no network (`source`). Invariant: what is read is verified against its object
 //! id on the way, from the commit to the blob.
 
 use std::collections::BTreeMap;
@@ -177,7 +177,7 @@ impl LocalCopy {
         Ok(described)
     }
 
-    /// Begins a damaged copy anew, once for each commit.
+    /// Begins a damaged copy anew, once for each commit; fetches one again that is not here any more.
     fn mend(
         &mut self,
         source: &Source,
@@ -187,7 +187,10 @@ impl LocalCopy {
     ) -> Result<CommitInfo, RepoError> {
         let id = object_id(revision)?;
         let is_damage = matches!(damage, RepoError::Corrupt(_) | RepoError::Local(_));
-        if !is_damage || self.mended == Some(id) || self.holder(id).is_none() {
+        if is_damage && self.holder(id).is_none() {
+            return self.fetch(source, revision, limits).map_err(|_| damage);
+        }
+        if !is_damage || self.mended == Some(id) {
             return Err(damage);
         }
         tracing::warn!(error = %damage, "the local copy of the repository is damaged and is begun anew");
@@ -252,9 +255,6 @@ impl LocalCopy {
         paths: &[String],
         limits: &GitLimits,
     ) -> Result<Vec<Option<Vec<u8>>>, RepoError> {
-        if self.holder(object_id(revision)?).is_none() {
-            self.fetch(source, revision, limits)?;
-        }
         match self.read_here(revision, paths, limits) {
             Err(error) => {
                 self.mend(source, revision, limits, error)?;
